@@ -1,0 +1,33 @@
+/// Matrix product, row-major:  C[M,N] = alpha * op(A)[M,K] * op(B)[K,N] + beta * C.
+///
+/// Provider   oneDNN where it was found at build time, else Eigen; gemm_provider() names it.
+/// Threads    the product is cut over rows or columns of C on the calling thread's pool, each piece one
+///            single-threaded library call, so the result does not depend on timing.
+/// Requires   leading dimensions in floats: lda >= columns of A as stored, and so on; beta == 0 never
+///            reads C. M, N or K of 0 is allowed (K == 0 scales C by beta).
+/// Oracle     gemm_ref.cc, sums in double.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace tessera::kernels {
+
+enum class Transpose : std::uint8_t { kNo, kYes };
+
+struct GemmShape {
+  std::int64_t m = 0;
+  std::int64_t n = 0;
+  std::int64_t k = 0;
+};
+
+void gemm(GemmShape shape, Transpose transpose_a, Transpose transpose_b, float alpha, const float* a,
+          std::int64_t lda, const float* b, std::int64_t ldb, float beta, float* c, std::int64_t ldc);
+
+[[nodiscard]] std::string_view gemm_provider();
+
+/// Plain loops; C is read (beta) and written in double.
+void gemm_ref(GemmShape shape, Transpose transpose_a, Transpose transpose_b, double alpha, const float* a,
+              std::int64_t lda, const float* b, std::int64_t ldb, double beta, double* c, std::int64_t ldc);
+
+}  // namespace tessera::kernels

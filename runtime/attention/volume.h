@@ -1,0 +1,49 @@
+/// Bytes a rank sends (= receives) for one attention call: the closed forms the counters are held against.
+///
+/// Per super-rank with chunks of c tokens (u * c_rank), B sequences, fp32 on the wire (e = 4 bytes):
+///   A  = e * B * c * (H/u) * D      one Q chunk          KV chunk = 2 A / r,  r = H / G
+///   L  = e * B * c * (H/u)          one row of lse or delta
+///   forward   (a-1)(2A + L)        + (b-1) 2A/r          [+ head exchange of Q, K, V in and O out]
+///   backward  (a-1)(3A + 2L)       + (b-1) 4A/r          [+ head exchange of dO in, dQ, dK, dV out]
+/// Exact when every chunk has c tokens; attention_volume counts ragged chunks too, hop by hop.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/attention/mesh_shape.h"
+#include "runtime/attention/tile_schedule.h"
+#include "runtime/attention/token_layout.h"
+
+namespace tessera::runtime {
+
+struct AttentionDims {
+  std::int64_t batch = 1;   // sequences
+  std::int64_t tokens = 0;  // per sequence, over all ranks
+  int heads = 0;
+  int kv_heads = 0;
+  int head_dim = 0;
+};
+
+/// Bytes sent and received by one rank, per kind; outer_* is the part of sends that takes outer hops.
+struct AttentionVolume {
+  std::int64_t query_sent = 0, query_received = 0;
+  std::int64_t key_value_sent = 0, key_value_received = 0;
+  std::int64_t partial_sent = 0, partial_received = 0;  // O and lse forward, dQ backward
+  std::int64_t key_value_grad_sent = 0, key_value_grad_received = 0;
+  std::int64_t head_exchange_sent = 0, head_exchange_received = 0;
+  [[nodiscard]] std::int64_t sent() const;
+  [[nodiscard]] std::int64_t received() const;
+};
+
+[[nodiscard]] AttentionVolume attention_volume(Pass pass, const MeshShape& shape, TokenLayout layout,
+                                               const AttentionDims& dims, int rank);
+
+/// Bytes that leave nodes of `ranks_per_node` consecutive ranks, summed over all ranks.
+[[nodiscard]] std::int64_t node_crossing_bytes(Pass pass, const MeshShape& shape, TokenLayout layout,
+                                               const AttentionDims& dims, int ranks_per_node);
+
+/// 1 - (forward + backward of shape) / (the same of the ring on as many ranks), over all ranks.
+[[nodiscard]] double reduction_against_ring(const MeshShape& shape, TokenLayout layout,
+                                            const AttentionDims& dims);
+
+}  // namespace tessera::runtime

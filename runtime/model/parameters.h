@@ -1,0 +1,46 @@
+/// The parameters of a model as one flat fp32 buffer with Hugging Face's names on it.
+///
+/// Order: model.embed_tokens.weight; per layer input_layernorm, q_proj, k_proj, v_proj, o_proj,
+/// post_attention_layernorm, gate_proj, up_proj, down_proj; model.norm.weight; lm_head.weight unless tied.
+/// q/k/v and gate/up are adjacent, so each trio or pair is also one [rows, hidden] matrix: one product.
+/// Every tensor is stored as Hugging Face stores it, [out, in] row-major: export copies, nothing is permuted.
+/// Tensors start at multiples of 16 floats; the gaps stay zero.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "planner/spec/model_spec.h"
+
+namespace tessera::runtime {
+
+struct ParameterInfo {
+  std::string name;  // "model.layers.3.mlp.up_proj.weight"
+  std::vector<std::int64_t> shape;
+  std::int64_t offset = 0;  // floats from the start of the flat buffer
+  std::int64_t count = 0;   // floats
+  bool decay = true;        // weight decay applies: matrices yes, norm vectors no
+};
+
+class ParameterLayout {
+ public:
+  explicit ParameterLayout(const planner::ModelSpec& spec);
+
+  [[nodiscard]] const std::vector<ParameterInfo>& parameters() const { return parameters_; }
+  [[nodiscard]] std::int64_t total() const { return total_; }  // floats, gaps included
+  /// Requires that the name exists.
+  [[nodiscard]] const ParameterInfo& find(std::string_view name) const;
+
+ private:
+  std::vector<ParameterInfo> parameters_;
+  std::int64_t total_ = 0;
+};
+
+/// Matrices normal(0, initializer_range), norms 1; a pure function of (seed, name, element), so it is the
+/// same for every layout.
+void initialize_parameters(const planner::ModelSpec& spec, const ParameterLayout& layout, std::uint64_t seed,
+                           float* flat);
+
+}  // namespace tessera::runtime
