@@ -1,0 +1,37 @@
+#include <cstring>
+
+#include "algos/base/require.h"
+#include "kernels/device/thread_pool.h"
+#include "kernels/embedding/embedding.h"
+
+namespace tessera::kernels {
+
+void embedding_forward(float* y_TD, const float* table_VD, const std::int32_t* token_T, std::int64_t tokens,
+                       std::int64_t width) {
+  const std::int64_t grain = 1 + 16384 / (1 + width);
+  parallel_ranges(tokens, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      std::memcpy(y_TD + t * width, table_VD + token_T[t] * width,
+                  static_cast<std::size_t>(width) * sizeof(float));
+    }
+  });
+}
+
+/// Cut over columns, not tokens: two tokens of one row then never meet on two threads, and each element
+/// sees its tokens in increasing order whatever the cut.
+void embedding_backward(float* d_table_VD, const float* dy_TD, const std::int32_t* token_T,
+                        std::int64_t tokens, std::int64_t width, std::int64_t vocabulary) {
+  for (std::int64_t t = 0; t < tokens; ++t) {
+    TS_REQUIRE(token_T[t] >= 0 && token_T[t] < vocabulary, t, token_T[t], vocabulary);
+  }
+  constexpr std::int64_t kGrain = 64;  // floats: four cache lines of each row
+  parallel_ranges(width, kGrain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = 0; t < tokens; ++t) {
+      float* __restrict to = d_table_VD + token_T[t] * width;
+      const float* __restrict from = dy_TD + t * width;
+      for (std::int64_t d = begin; d < end; ++d) to[d] += from[d];
+    }
+  });
+}
+
+}  // namespace tessera::kernels
