@@ -9,6 +9,12 @@
 /// member (V, w) with V = index / inner, w = index % inner, the chunk of member
 /// ((V + o) mod outer, (w + i) mod inner). Row 0 and column 0 are the rank's own.
 ///
+/// Hops. Slot (o, i), i >= 1, comes from slot (o, i-1) of the inner neighbour (V, w+1); slot (o, 0), o >= 1,
+/// from slot (o-1, 0) of the outer neighbour (V+1, w): outer - 1 hops leave an inner group, all others stay.
+/// Partials take the same links in the same direction: slot (o, i) of a member is slot (o, (i+1) mod inner)
+/// of the inner neighbour it is sent to, slot (o, 0) is slot ((o+1) mod outer, 0) of the outer neighbour.
+/// Shipped in an order that respects merged_before, slot 0 ends with one contribution of every member.
+///
 /// Worked example, 12 super-ranks, 4 x 3: rank 7 is u = 1, v = 3; its Q group is {4,5,6,7}, its KV group
 /// {3,7,11}; its rows in arrival order are chunks 7, 4, 5, 6; its columns 7, 11, 3.
 #pragma once

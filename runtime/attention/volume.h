@@ -3,9 +3,14 @@
 /// Per super-rank with chunks of c tokens (u * c_rank), B sequences, fp32 on the wire (e = 4 bytes):
 ///   A  = e * B * c * (H/u) * D      one Q chunk          KV chunk = 2 A / r,  r = H / G
 ///   L  = e * B * c * (H/u)          one row of lse or delta
-///   forward   (a-1)(2A + L)        + (b-1) 2A/r          [+ head exchange of Q, K, V in and O out]
-///   backward  (a-1)(3A + 2L)       + (b-1) 4A/r          [+ head exchange of dO in, dQ, dK, dV out]
+///   forward   (a-1)(2A + L)        + (b-1) 2A/r          [+ head exchange of Q, K, V in; O, lse out]
+///   backward  (a-1)(3A + 2L)       + (b-1) 4A/r          [+ head exchange of Q, K, V, dO, lse, delta in;
+///                                                           dQ, dK, dV out]
 /// Exact when every chunk has c tokens; attention_volume counts ragged chunks too, hop by hop.
+///
+/// Head exchange. The u ranks s*u .. s*u + u - 1 of super-rank s each hold their own tokens with all heads
+/// and want all of the super-rank's tokens with H/u heads: "in", a rank sends each of its u-1 peers its own
+/// tokens of the peer's heads; "out", it sends each peer the peer's tokens of its own heads.
 #pragma once
 
 #include <cstdint>
