@@ -6,6 +6,7 @@
 ///   forward   (a-1)(2A + L)        + (b-1) 2A/r          [+ head exchange of Q, K, V in; O, lse out]
 ///   backward  (a-1)(3A + 2L)       + (b-1) 4A/r          [+ head exchange of Q, K, V, dO, lse, delta in;
 ///                                                           dQ, dK, dV out]
+/// Requires  heads and kv_heads divide by u.
 /// Exact when every chunk has c tokens; attention_volume counts ragged chunks too, hop by hop.
 ///
 /// Head exchange. The u ranks s*u .. s*u + u - 1 of super-rank s each hold their own tokens with all heads
@@ -29,7 +30,8 @@ struct AttentionDims {
   int head_dim = 0;
 };
 
-/// Bytes sent and received by one rank, per kind; outer_* is the part of sends that takes outer hops.
+/// Bytes sent and received by one rank, per kind. What it sends and what it receives differ when chunks are
+/// ragged, by a few tokens.
 struct AttentionVolume {
   std::int64_t query_sent = 0, query_received = 0;
   std::int64_t key_value_sent = 0, key_value_received = 0;
@@ -47,7 +49,8 @@ struct AttentionVolume {
 [[nodiscard]] std::int64_t node_crossing_bytes(Pass pass, const MeshShape& shape, TokenLayout layout,
                                                const AttentionDims& dims, int ranks_per_node);
 
-/// 1 - (forward + backward of shape) / (the same of the ring on as many ranks), over all ranks.
+/// 1 - (forward + backward of shape) / (the same of the ring on as many ranks), over all ranks; 0 on one
+/// rank.
 [[nodiscard]] double reduction_against_ring(const MeshShape& shape, TokenLayout layout,
                                             const AttentionDims& dims);
 
