@@ -8,7 +8,10 @@
 /// has aborted, throws CommError naming the operation, the peer and the reason. No wait outlives its
 /// deadline, so no rank hangs because another failed.
 ///
-/// Threads. One thread uses a Communicator at a time.
+/// Progress. Collectives advance only inside calls: every wait advances all collectives in flight on the
+/// communicator and its relatives by split, and poll() does so from a computation that wants overlap.
+///
+/// Threads. One thread at a time uses a Communicator and those split from it.
 #pragma once
 
 #include <chrono>
@@ -22,6 +25,7 @@
 #include <vector>
 
 #include "algos/base/index.h"
+#include "runtime/comm/scratch_pool.h"
 
 namespace tessera::runtime {
 
@@ -85,6 +89,8 @@ class Request {
     virtual ~Operation() = default;
     virtual bool progress() = 0;                             // never blocks; throws CommError
     [[nodiscard]] virtual std::string describe() const = 0;  // "receive of 4096 bytes from rank 3, tag 7"
+    /// Root rank whose action completes it, or Rank(-1) where no single one does.
+    [[nodiscard]] virtual Rank waits_for() const = 0;
   };
 
   Request() = default;  // already done
@@ -93,6 +99,7 @@ class Request {
   [[nodiscard]] std::string describe() const {
     return operation_ ? operation_->describe() : "finished operation";
   }
+  [[nodiscard]] Rank waits_for() const { return operation_ ? operation_->waits_for() : Rank(-1); }
 
  private:
   bool advance() {
@@ -103,9 +110,17 @@ class Request {
   std::unique_ptr<Operation> operation_;
 };
 
+/// Longest wait unless set_deadline says otherwise: above the slowest step, below a person's patience.
+inline constexpr std::chrono::milliseconds kDefaultDeadline = std::chrono::minutes(10);
+
+/// Tags below are the callers', tags from here to twice this number are the collectives'.
+inline constexpr int kFirstCollectiveTag = 1 << 20;
+
 class Communicator {
  public:
   virtual ~Communicator() = default;
+  Communicator(const Communicator&) = delete;
+  Communicator& operator=(const Communicator&) = delete;
 
   [[nodiscard]] virtual Rank rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
@@ -114,12 +129,13 @@ class Communicator {
 
   /// Messages between a pair with the same tag arrive in the order sent; sizes must match exactly (a
   /// shorter or longer message than the receive throws kLibrary). Tags: 0 <= tag < 1 << 20; the
-  /// collectives use tags above. A rank may send to itself. Zero bytes is a message.
+  /// collectives use tags above. A rank may send to itself. Zero bytes is a message. A send may stay
+  /// unfinished until its receive is posted: post the receive before waiting for the send.
   [[nodiscard]] virtual Request isend(std::span<const std::byte> data, Rank to, int tag, Traffic traffic) = 0;
   [[nodiscard]] virtual Request irecv(std::span<std::byte> data, Rank from, int tag, Traffic traffic) = 0;
 
-  /// Ranks with equal color form a communicator, ordered by (key, rank). Collective. The new one shares
-  /// traffic counters, deadline and abort state with this one.
+  /// Ranks with equal color (>= 0) form a communicator, ordered by (key, rank). Collective. The new one
+  /// shares traffic counters and abort state with this one and starts with its deadline. Counts no traffic.
   [[nodiscard]] virtual std::unique_ptr<Communicator> split(int color, int key) = 0;
 
   /// Makes every other rank's next or current wait throw CommError(kAborted) with this reason, in bounded
@@ -134,11 +150,37 @@ class Communicator {
 
   /// Blocks until done, giving the processor away while nothing moves. Throws CommError.
   void wait(Request& request);
+  /// One wait for all of them: they advance together, in any order.
   void wait_all(std::span<Request> requests);
+  /// Advances the collectives in flight once, without blocking.
+  void poll();
+
+  /// For collectives.cc. Equal on every rank that starts the same collectives in the same order.
+  [[nodiscard]] int next_collective_tag();
+  /// Buffers that outlive one collective, so that the steady state allocates and first-touches nothing.
+  [[nodiscard]] const std::shared_ptr<ScratchPool>& scratch() const { return shared_->scratch; }
+  void enter_flight(Request::Operation& operation) { shared_->in_flight.push_back(&operation); }
+  void leave_flight(Request::Operation& operation) { std::erase(shared_->in_flight, &operation); }
 
  protected:
-  /// Called between polls of a wait; `idle` counts polls without progress.
+  Communicator() : shared_(std::make_shared<Shared>()) {}
+  /// A child by split.
+  explicit Communicator(const Communicator* parent) : shared_(parent->shared_) {}
+
+  /// Called between polls of a wait; `idle` counts polls of this wait without completion.
   virtual void relax(int idle);
+  /// Throws CommError(kAborted) if a rank has aborted.
+  virtual void throw_if_aborted() const {}
+  /// Called when a wait on root rank `peer` has passed its deadline: a sentence on who holds whom up, or "".
+  [[nodiscard]] virtual std::string blame(Rank peer);
+
+ private:
+  struct Shared {
+    std::shared_ptr<ScratchPool> scratch = std::make_shared<ScratchPool>();
+    std::vector<Request::Operation*> in_flight;
+  };
+  std::shared_ptr<Shared> shared_;
+  int collectives_started_ = 0;
 };
 
 /// Views of typed arrays as bytes.
