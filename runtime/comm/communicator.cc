@@ -1,7 +1,5 @@
 #include "runtime/comm/communicator.h"
 
-#include <thread>
-
 #include <fmt/format.h>
 
 #include "algos/base/require.h"
@@ -99,19 +97,20 @@ void Communicator::wait_all(std::span<Request> requests) {
   const Clock::time_point start = Clock::now();
   for (int idle = 0;; ++idle) {
     poll();
-    relax(idle);
+    relax(idle, requests[first]);
     if (all_done()) return;
     const auto elapsed = Clock::now() - start;
     if (elapsed <= deadline()) continue;
-    // The culprit is taken before asking around, which may take time in which things move.
+    // Taken before asking around, which may take time in which things move.
     const std::string what = requests[first].describe();
     const std::string culprit = blame(requests[first].waits_for());
     throw CommError(
         CommError::Cause::kDeadline,
-        fmt::format("rank {} waited {:.1f} s for {}, longer than the deadline of {:.1f} s. {}{}"
-                    "Look at that rank's output and host; if it was only slow, raise the deadline.",
-                    root_rank(rank()).value, std::chrono::duration<double>(elapsed).count(), what,
-                    std::chrono::duration<double>(deadline()).count(), culprit, culprit.empty() ? "" : " "));
+        fmt::format(
+            "rank {} waited {:.1f} s for {}; the deadline is {:.1f} s. {} Look at the output and the host of "
+            "the rank named last; if it was only slow, raise the deadline.",
+            root_rank(rank()).value, std::chrono::duration<double>(elapsed).count(), what,
+            std::chrono::duration<double>(deadline()).count(), culprit));
   }
 }
 
@@ -126,15 +125,5 @@ int Communicator::next_collective_tag() {
   collectives_started_ = (collectives_started_ + 1) % kFirstCollectiveTag;
   return tag;
 }
-
-void Communicator::relax(int idle) {
-  if (idle < 64) {
-    std::this_thread::yield();
-  } else {
-    std::this_thread::sleep_for(std::chrono::microseconds(50));
-  }
-}
-
-std::string Communicator::blame(Rank /*peer*/) { return ""; }
 
 }  // namespace tessera::runtime

@@ -167,12 +167,14 @@ class Communicator {
   /// A child by split.
   explicit Communicator(const Communicator* parent) : shared_(parent->shared_) {}
 
-  /// Called between polls of a wait; `idle` counts polls of this wait without completion.
-  virtual void relax(int idle);
+  /// Called between polls of a wait: gives the processor away. `idle` counts the polls of this wait,
+  /// `pending` is what it still lacks.
+  virtual void relax(int idle, const Request& pending) = 0;
   /// Throws CommError(kAborted) if a rank has aborted.
   virtual void throw_if_aborted() const {}
-  /// Called when a wait on root rank `peer` has passed its deadline: a sentence on who holds whom up, or "".
-  [[nodiscard]] virtual std::string blame(Rank peer);
+  /// Called when a wait for root rank `peer` has passed its deadline. Follows who waits for whom to the rank
+  /// that holds the others up and returns a sentence naming it, within a quarter of the deadline.
+  [[nodiscard]] virtual std::string blame(Rank peer) = 0;
 
  private:
   struct Shared {

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "algos/base/require.h"
+#include "runtime/comm/blame.h"
 
 namespace tessera::runtime {
 namespace {
@@ -39,6 +40,8 @@ struct Posting {
   std::atomic<State> state = kWaiting;
 };
 
+constexpr int kNotWaiting = -2;  // -1 is a wait that no single rank ends
+
 /// What belongs to one root rank and is touched by others.
 struct Endpoint {
   std::mutex mailbox_mutex;               // guards sends and receives; held during the copy
@@ -46,9 +49,9 @@ struct Endpoint {
   std::multimap<Key, Posting*> receives;  // by this rank, not yet matched
   std::mutex event_mutex;                 // leaf lock
   std::condition_variable event;
-  std::uint64_t events = 0;           // things that happened to this rank
-  std::atomic<bool> ended = false;    // the body returned
-  std::atomic<int> waiting_for = -1;  // root rank, while in a wait past its first relax
+  std::uint64_t events = 0;                  // things that happened to this rank
+  std::atomic<bool> ended = false;           // the body returned
+  std::atomic<int> waits_for = kNotWaiting;  // root rank, while its wait sleeps
 };
 
 struct SplitRound {
@@ -312,12 +315,30 @@ class LocalComm final : public Communicator {
 
  protected:
   /// Sleeps until something happened to this rank since the last call, or for an eighth of the deadline.
-  void relax(int /*idle*/) override {
+  void relax(int /*idle*/, const Request& pending) override {
     Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(root_rank(rank_).value)];
     const milliseconds slice = std::clamp(deadline_ / 8, milliseconds(1), milliseconds(200));
-    std::unique_lock lock(endpoint.event_mutex);
-    endpoint.event.wait_for(lock, slice, [&] { return endpoint.events != own_->events_seen; });
-    own_->events_seen = endpoint.events;
+    endpoint.waits_for = pending.waits_for().value;
+    {
+      std::unique_lock lock(endpoint.event_mutex);
+      endpoint.event.wait_for(lock, slice, [&] { return endpoint.events != own_->events_seen; });
+      own_->events_seen = endpoint.events;
+    }
+    endpoint.waits_for = kNotWaiting;
+  }
+
+  [[nodiscard]] std::string blame(Rank peer) override {
+    // A waiting rank is awake for moments; only one awake every time does not wait.
+    const auto ask = [&](Rank rank) -> std::optional<Rank> {
+      Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(rank.value)];
+      for (int i = 0; i < 20; ++i) {
+        const int waits_for = endpoint.waits_for;
+        if (waits_for != kNotWaiting) return Rank(waits_for);
+        std::this_thread::sleep_for(std::min(milliseconds(1), deadline_ / 100));
+      }
+      return std::nullopt;
+    };
+    return blame_chain(root_rank(rank_), peer, ask, "is in no wait: it computes, or is blocked elsewhere");
   }
 
   void throw_if_aborted() const override { world_->throw_if_aborted(); }
