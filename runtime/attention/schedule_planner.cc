@@ -1,9 +1,13 @@
 #include <algorithm>
 #include <array>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
 #include <utility>
+#include <vector>
 
-#include "algos/base/require.h"
 #include "runtime/attention/event_simulation.h"
+#include "runtime/attention/tile_assignment.h"
 #include "runtime/attention/tile_schedule.h"
 #include "runtime/attention/transfer_rules.h"
 
@@ -27,6 +31,13 @@ constexpr std::array<Policy, 6> kPolicies = {Policy::kUnlock,
                                              Policy::kColumnsFirstAlternating,
                                              Policy::kRowsFirstAlternating};
 
+/// Which of several legal sends of one ring goes first. A flat ring leaves no choice; a hierarchical one has
+/// one chain of inner sends per outer index.
+enum class SendRule : std::uint8_t {
+  kFirstSlot,     // in the order of arrival
+  kLongestChain,  // the one with most transfer time behind it: dear outer hops are not left to the end
+};
+
 /// An alternating policy sends a slot once this many later slots have been received: its blocks then have
 /// a hop's time to be computed in.
 constexpr int kLag = 2;
@@ -34,7 +45,13 @@ constexpr int kLag = 2;
 class Planner {
  public:
   Planner(Pass pass, const MeshShape& shape, const ScheduleCosts& costs)
-      : pass_(pass), rules_(pass, shape), costs_(costs), simulation_(rules_, costs) {}
+      : pass_(pass), rules_(pass, shape), costs_(costs), simulation_(rules_, costs) {
+    row_chain_ = chain_times(Transfer::kSendRow, shape.q);
+    column_chain_ = chain_times(Transfer::kSendColumn, shape.kv);
+    const auto nested = [](const RingShape& ring) { return ring.outer > 1 && ring.inner > 1; };
+    send_rules_ = {SendRule::kFirstSlot};
+    if (nested(shape.q) || nested(shape.kv)) send_rules_.push_back(SendRule::kLongestChain);
+  }
 
   [[nodiscard]] TransferOp next(const TransferState& state, Policy policy) const {
     TransferOp send{Transfer::kSendRow, 0};
@@ -56,7 +73,7 @@ class Planner {
     return unlock(state);
   }
 
-  void complete(TransferState state, Policy policy, std::vector<TransferOp>& list) const {
+  void complete(TransferState state, Policy policy, std::vector<TransferOp>& list) {
     while (!state.done()) {
       const TransferOp op = next(state, policy);
       state.issue(op);
@@ -64,17 +81,26 @@ class Planner {
     }
   }
 
-  /// The best completion of `prefix` over all policies, if it beats `incumbent`, replaces it.
+  /// Keeps `list` if it beats the best so far.
+  void offer(const std::vector<TransferOp>& list) {
+    const double makespan = simulation_.run(list);
+    if (makespan < best_makespan_) {
+      best_makespan_ = makespan;
+      best_ = list;
+    }
+  }
+
+  /// Offers the completion of `prefix` by every policy.
   void improve(const TransferState& state, const std::vector<TransferOp>& prefix) {
-    for (const Policy policy : kPolicies) {
-      candidate_ = prefix;
-      complete(state, policy, candidate_);
-      const double makespan = simulation_.run(candidate_);
-      if (best_.empty() || makespan < best_makespan_) {
-        best_makespan_ = makespan;
-        best_ = candidate_;
+    for (const SendRule send_rule : send_rules_) {
+      send_rule_ = send_rule;
+      for (const Policy policy : kPolicies) {
+        candidate_ = prefix;
+        complete(state, policy, candidate_);
+        offer(candidate_);
       }
     }
+    send_rule_ = SendRule::kFirstSlot;
   }
 
   void roll_out() {
@@ -94,9 +120,19 @@ class Planner {
     }
   }
 
-  void best_policy() {
-    const TransferState state(rules_);
-    improve(state, {});
+  void best_policy() { improve(TransferState(rules_), {}); }
+
+  /// Offers every legal list, if there are at most `limit` of them.
+  void exhaust(int limit) {
+    int lists = 0;
+    std::vector<TransferOp> list;
+    const TransferState start(rules_);
+    const auto count = [&](const std::vector<TransferOp>& /*list*/) { return ++lists <= limit; };
+    if (!each_list(start, list, count)) return;
+    each_list(start, list, [&](const std::vector<TransferOp>& each) {
+      offer(each);
+      return true;
+    });
   }
 
   [[nodiscard]] TileSchedule result() { return finish(best_); }
@@ -111,6 +147,50 @@ class Planner {
   [[nodiscard]] TileSchedule finish(std::vector<TransferOp> list) {
     simulation_.run(list);
     return {pass_, rules_.shape(), std::move(list), simulation_.blocks()};
+  }
+
+  /// Visits the completions of `list` until visit returns false; whether it never did.
+  template <class Visit>
+  static bool each_list(const TransferState& state, std::vector<TransferOp>& list, const Visit& visit) {
+    if (state.done()) return visit(list);
+    for (const TransferOp& op : state.legal_ops()) {
+      TransferState after = state;
+      after.issue(op);
+      list.push_back(op);
+      const bool more = each_list(after, list, visit);
+      list.pop_back();
+      if (!more) return false;
+    }
+    return true;
+  }
+
+  /// For each slot the time of its send and of the sends that must follow it.
+  [[nodiscard]] std::vector<double> chain_times(Transfer kind, const RingShape& ring) const {
+    std::vector<double> times(static_cast<std::size_t>(ring.size()), 0);
+    const RingPath path(ring, 0);
+    // A send merges into a later slot of its inner chain or into the outer chain, so outer slots come first.
+    for (int o = ring.outer - 1; o >= 0; --o) {
+      for (int i = 0; i < ring.inner; ++i) {
+        const int k = o * ring.inner + (ring.inner - i) % ring.inner;  // 0, inner - 1, ..., 1
+        if (k == 0) continue;
+        const auto target = static_cast<std::size_t>(path.merge_slot(k));
+        times[static_cast<std::size_t>(k)] = rules_.hop_time({kind, k}, costs_) + times[target];
+      }
+    }
+    return times;
+  }
+
+  [[nodiscard]] TransferOp next_send(const TransferState& state, Transfer kind) const {
+    if (send_rule_ == SendRule::kFirstSlot) return state.first_legal_send(kind);
+    const auto& chain = kind == Transfer::kSendRow ? row_chain_ : column_chain_;
+    TransferOp best{kind, 0};
+    for (const TransferOp& op : state.legal_ops()) {
+      if (op.kind == kind &&
+          chain[static_cast<std::size_t>(op.slot)] > chain[static_cast<std::size_t>(best.slot)]) {
+        best = op;
+      }
+    }
+    return best;
   }
 
   [[nodiscard]] TransferOp unlock(const TransferState& state) const {
@@ -139,14 +219,14 @@ class Planner {
     const double columns = state.left(Transfer::kSendColumn) * costs_.send_column;
     const bool row_first =
         state.left(Transfer::kSendColumn) == 0 || (state.left(Transfer::kSendRow) > 0 && rows > columns);
-    return state.first_legal_send(row_first ? Transfer::kSendRow : Transfer::kSendColumn);
+    return next_send(state, row_first ? Transfer::kSendRow : Transfer::kSendColumn);
   }
 
   /// The next send of `kind` if its slot arrived at least kLag receives ago; slot 0 if not.
   [[nodiscard]] TransferOp lagging_send(const TransferState& state, Transfer kind) const {
     const Transfer receive = kind == Transfer::kSendRow ? Transfer::kReceiveRow : Transfer::kReceiveColumn;
     if (state.left(receive) == 0) return {kind, 0};  // all here: the plain order of the sends serves
-    const TransferOp send = state.first_legal_send(kind);
+    const TransferOp send = next_send(state, kind);
     return send.slot != 0 && state.issued(receive) >= send.slot + kLag ? send : TransferOp{kind, 0};
   }
 
@@ -163,14 +243,20 @@ class Planner {
   TransferRules rules_;
   ScheduleCosts costs_;
   EventSimulation simulation_;
+  std::vector<double> row_chain_, column_chain_;
+  std::vector<SendRule> send_rules_;
+  SendRule send_rule_ = SendRule::kFirstSlot;
   std::vector<TransferOp> best_;
   std::vector<TransferOp> candidate_;
-  double best_makespan_ = 0;
+  double best_makespan_ = std::numeric_limits<double>::infinity();
 };
 
 /// Above this a + b the roll-out's O(L^2) simulations are not worth their time; the best policy is within
 /// a few percent of the bound there.
 constexpr int kRollOutLimit = 64;
+
+/// Up to this many legal lists all are tried; enough for every flat shape of 16 ranks, milliseconds.
+constexpr int kExhaustiveLimit = 5000;
 
 }  // namespace
 
@@ -182,6 +268,7 @@ TileSchedule plan_schedule(Pass pass, const MeshShape& shape, const ScheduleCost
   Planner planner(pass, shape, costs);
   if (shape.a() + shape.b() <= kRollOutLimit) {
     planner.roll_out();
+    planner.exhaust(kExhaustiveLimit);
   } else {
     planner.best_policy();
   }

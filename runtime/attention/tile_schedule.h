@@ -13,9 +13,14 @@
 /// Row 0 (forward), block (0, 0) and what of row 0 and column 0 is not yet due (backward) is the reserve
 /// that hides the last sends.
 ///
+/// Rings may be hierarchical; merged_before then is a tree with one chain per outer index and one across them
+/// instead of one chain.
+///
 /// Legal list: each op once; receive ops in slot order; send ops in an order that respects merged_before;
 /// a send_row k only after all receive_column and receive_row k; a send_column k only after all
 /// receive_row and receive_column k. A legal list is a topological order on every rank alike: no deadlock.
+/// Legal compute order: each block once, and a rank that starts transfers strictly in list order and blocks
+/// strictly in compute order reaches the end of both.
 #pragma once
 
 #include <cstdint>
@@ -77,14 +82,17 @@ struct ScheduleTimeline {
 
 /// Exact event simulation. Each lane runs its ops in list order, an op starting at max(lane free,
 /// dependencies); compute is one server that takes the available block with the least deadline, where
-/// deadline(p, q) = list position of the first send that needs row p or column q. Fills schedule.blocks.
-/// Complexity O(ab log(ab)).
+/// deadline(p, q) = list position of the first send that needs row p or column q; ties go to the lower row,
+/// then the lower column. Fills schedule.blocks. Requires a legal transfer list.
+/// Complexity O(ab log(ab)). The model is in event_simulation.h, the rules in transfer_rules.h.
 [[nodiscard]] ScheduleTimeline simulate(TileSchedule& schedule, const ScheduleCosts& costs);
 
 /// The greedy rule alone: next the receive that unlocks most blocks per unit of time, then the sends.
 [[nodiscard]] TileSchedule greedy_schedule(Pass pass, const MeshShape& shape, const ScheduleCosts& costs);
 
-/// Greedy with roll-out over several policies, keeping the incumbent; never worse than any policy.
+/// Greedy with roll-out: at each step every legal op is tried, its list completed by each of several
+/// policies and simulated; the best list seen is kept, so the answer is never worse than any policy's. Where
+/// at most a few thousand legal lists exist (flat shapes up to 16 ranks) all are tried: optimal there.
 /// Complexity O(L^2) simulations for a list of L ops: cache the answer. Falls back to the best policy
 /// alone when a + b > 64.
 [[nodiscard]] TileSchedule plan_schedule(Pass pass, const MeshShape& shape, const ScheduleCosts& costs);

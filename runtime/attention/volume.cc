@@ -138,11 +138,16 @@ AttentionVolume volume_of(const Messages& messages, int rank) {
   return volume;
 }
 
-std::int64_t total_sent(const MeshShape& shape, TokenLayout layout, const AttentionDims& dims) {
+/// Bytes of forward and backward over all ranks. Each chunk makes a - 1 hops on its Q ring and b - 1 on its
+/// KV ring, ragged or not, and as many back, so only the sequence length enters.
+std::int64_t total_sent(const MeshShape& shape, const AttentionDims& dims) {
   std::int64_t sum = 0;
   for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
-    const Messages messages(pass, shape, layout, dims);
-    for (int rank = 0; rank < shape.ranks(); ++rank) sum += volume_of(messages, rank).sent();
+    const TokenBytes bytes = token_bytes(pass, shape, dims);
+    const std::int64_t rings = (shape.a() - 1) * (bytes.query + bytes.partial) +
+                               (shape.b() - 1) * (bytes.key_value + bytes.key_value_grad);
+    const std::int64_t exchange = (shape.heads - 1) * (bytes.exchange_in + bytes.exchange_out);
+    sum += dims.tokens * (shape.heads * rings + exchange);
   }
   return sum;
 }
@@ -177,10 +182,10 @@ std::int64_t node_crossing_bytes(Pass pass, const MeshShape& shape, TokenLayout 
   return bytes;
 }
 
-double reduction_against_ring(const MeshShape& shape, TokenLayout layout, const AttentionDims& dims) {
-  const std::int64_t ring = total_sent(MeshShape::ring(shape.ranks()), layout, dims);
-  if (ring == 0) return 0;  // one rank: nothing moves in either
-  return 1.0 - static_cast<double>(total_sent(shape, layout, dims)) / static_cast<double>(ring);
+double reduction_against_ring(const MeshShape& shape, const AttentionDims& dims) {
+  const std::int64_t ring = total_sent(MeshShape::ring(shape.ranks()), dims);
+  if (ring == 0) return 0;  // one rank or no tokens: nothing moves in either
+  return 1.0 - static_cast<double>(total_sent(shape, dims)) / static_cast<double>(ring);
 }
 
 }  // namespace tessera::runtime

@@ -50,8 +50,7 @@ struct AttentionVolume {
                                                const AttentionDims& dims, int ranks_per_node);
 
 /// 1 - (forward + backward of shape) / (the same of the ring on as many ranks), over all ranks; 0 on one
-/// rank.
-[[nodiscard]] double reduction_against_ring(const MeshShape& shape, TokenLayout layout,
-                                            const AttentionDims& dims);
+/// rank. The token layout does not enter: the sum over ranks depends on the sequence length alone.
+[[nodiscard]] double reduction_against_ring(const MeshShape& shape, const AttentionDims& dims);
 
 }  // namespace tessera::runtime
