@@ -1,10 +1,12 @@
 /// Matrix product, row-major:  C[M,N] = alpha * op(A)[M,K] * op(B)[K,N] + beta * C.
 ///
 /// Provider   oneDNN where it was found at build time, else Eigen; gemm_provider() names it.
-/// Threads    the product is cut over rows or columns of C on the calling thread's pool, each piece one
-///            single-threaded library call, so the result does not depend on timing.
+/// Threads    the product is cut over rows and columns of C, each piece one single-threaded library call on
+///            the calling thread's pool. The cut depends on the shape alone, so C is the same to the bit for
+///            any number of threads.
 /// Requires   leading dimensions in floats: lda >= columns of A as stored, and so on; beta == 0 never
 ///            reads C. M, N or K of 0 is allowed (K == 0 scales C by beta).
+/// Errors     a failed library call throws std::runtime_error or std::bad_alloc.
 /// Oracle     gemm_ref.cc, sums in double.
 #pragma once
 
