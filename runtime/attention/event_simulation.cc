@@ -30,39 +30,26 @@ void EventSimulation::set_deadlines(std::span<const TransferOp> transfers) {
   }
 }
 
-double EventSimulation::data_ready(const TransferOp& op) const {
+double EventSimulation::blocks_done(const TransferOp& op) const {
+  // What else a transfer waits for, its source slot or the partials merging into its slot, came by the same
+  // lane earlier in the list; the lane's own order covers that.
+  if (!is_send(op.kind)) return 0;
   const auto slot = static_cast<std::size_t>(op.slot);
-  const bool row = on_row_ring(op.kind);
-  if (!is_send(op.kind)) {
-    return (row ? row_received_ : column_received_)[static_cast<std::size_t>(rules_->source_slot(op))];
-  }
+  const bool row = op.kind == Transfer::kSendRow;
   if ((row ? row_left_ : column_left_)[slot] > 0) return -1;
-  double ready = (row ? row_done_ : column_done_)[slot];
-  for (const int earlier : rules_->merged_before(op)) {
-    const double sent = (row ? row_sent_ : column_sent_)[static_cast<std::size_t>(earlier)];
-    if (sent < 0) return -1;
-    ready = std::max(ready, sent);
-  }
-  return ready;
+  return (row ? row_done_ : column_done_)[slot];
 }
 
 void EventSimulation::advance_lane(std::size_t lane, std::span<const TransferOp> transfers) {
   for (; lane_next_[lane] < lane_ops_[lane].size(); ++lane_next_[lane]) {
     const std::size_t position = lane_ops_[lane][lane_next_[lane]];
     const TransferOp& op = transfers[position];
-    const double ready = data_ready(op);
+    const double ready = blocks_done(op);
     if (ready < 0) return;
     const double start = std::max(lane_free_[lane], ready);
     const double end = start + rules_->hop_time(op, costs_);
     transfer_spans_[position] = {start, end};
     lane_free_[lane] = end;
-    const auto slot = static_cast<std::size_t>(op.slot);
-    switch (op.kind) {
-      case Transfer::kReceiveRow: row_received_[slot] = end; break;
-      case Transfer::kReceiveColumn: column_received_[slot] = end; break;
-      case Transfer::kSendRow: row_sent_[slot] = end; break;
-      case Transfer::kSendColumn: column_sent_[slot] = end; break;
-    }
     if (!is_send(op.kind)) arrivals_[lane].push_back({end, op});
   }
 }
@@ -92,10 +79,6 @@ double EventSimulation::run(std::span<const TransferOp> transfers) {
   column_left_.assign(b, a_);
   row_done_.assign(a, 0);
   column_done_.assign(b, 0);
-  row_received_.assign(a, 0);
-  column_received_.assign(b, 0);
-  row_sent_.assign(a, -1);
-  column_sent_.assign(b, -1);
   rows_here_.assign(1, 0);
   columns_here_.assign(1, 0);
   for (const std::size_t lane : {0, 1}) {

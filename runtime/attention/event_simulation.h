@@ -33,8 +33,8 @@ class EventSimulation {
 
   void set_deadlines(std::span<const TransferOp> transfers);
   void advance_lane(std::size_t lane, std::span<const TransferOp> transfers);
-  /// When the data `op` moves is there; negative while blocks it needs are not yet placed.
-  [[nodiscard]] double data_ready(const TransferOp& op) const;
+  /// When every block that `op` waits for has ended; negative while one of them is not yet placed.
+  [[nodiscard]] double blocks_done(const TransferOp& op) const;
   void arrive(const TransferOp& op);
   void add_ready(int row, int column);
 
@@ -44,12 +44,10 @@ class EventSimulation {
   int b_;
 
   std::vector<int> row_deadline_, column_deadline_;
-  std::vector<int> row_left_, column_left_;             // blocks not yet placed
-  std::vector<double> row_done_, column_done_;          // end of the last block placed
-  std::vector<double> row_received_, column_received_;  // end of the receive; 0 for slot 0
-  std::vector<double> row_sent_, column_sent_;          // end of the send; negative before it is placed
-  std::vector<int> rows_here_, columns_here_;           // slots whose receive has ended by the compute clock
-  std::vector<std::size_t> lane_ops_[2];                // list positions, in order
+  std::vector<int> row_left_, column_left_;     // blocks not yet placed
+  std::vector<double> row_done_, column_done_;  // end of the last block placed
+  std::vector<int> rows_here_, columns_here_;   // slots whose receive has ended by the compute clock
+  std::vector<std::size_t> lane_ops_[2];        // list positions, in order
   std::size_t lane_next_[2] = {0, 0};
   double lane_free_[2] = {0, 0};
   std::vector<Arrival> arrivals_[2];  // per lane, in time order

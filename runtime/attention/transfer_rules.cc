@@ -15,8 +15,7 @@ TransferRules::TransferRules(Pass pass, const MeshShape& shape) : pass_(pass), s
     const RingPath path(ring, 0);  // hops of every member differ by a rotation only
     slots.resize(static_cast<std::size_t>(ring.size()));
     for (int p = 1; p < ring.size(); ++p) {
-      const RingHop hop = path.receive(p);
-      slots[static_cast<std::size_t>(p)] = {hop.outer, hop.source_slot, path.merged_before(p)};
+      slots[static_cast<std::size_t>(p)] = {path.receive(p).outer, path.merged_before(p)};
     }
   };
   fill(shape.q, rows_);
@@ -39,7 +38,6 @@ const TransferRules::Slot& TransferRules::slot(const TransferOp& op) const {
 }
 
 bool TransferRules::crosses_outer(const TransferOp& op) const { return slot(op).outer; }
-int TransferRules::source_slot(const TransferOp& op) const { return slot(op).source; }
 const std::vector<int>& TransferRules::merged_before(const TransferOp& op) const {
   return slot(op).merged_before;
 }

@@ -34,8 +34,6 @@ class TransferRules {
   [[nodiscard]] int total() const;
 
   [[nodiscard]] bool crosses_outer(const TransferOp& op) const;
-  /// For a receive: the slot its data comes from at the neighbour.
-  [[nodiscard]] int source_slot(const TransferOp& op) const;
   /// For a send: the slots whose partials must have come in before (never slot 0).
   [[nodiscard]] const std::vector<int>& merged_before(const TransferOp& op) const;
   [[nodiscard]] double hop_time(const TransferOp& op, const ScheduleCosts& costs) const;
@@ -43,7 +41,6 @@ class TransferRules {
  private:
   struct Slot {
     bool outer = false;
-    int source = 0;
     std::vector<int> merged_before;
   };
   [[nodiscard]] const Slot& slot(const TransferOp& op) const;
