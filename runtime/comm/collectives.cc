@@ -46,7 +46,7 @@ class Ring final : public InFlight {
   Ring(Communicator& comm, std::span<float> data, Traffic traffic, Kind kind)
       : InFlight(comm), data_(data), traffic_(traffic), kind_(kind), n_(comm.size()), r_(comm.rank().value) {
     const auto count = static_cast<std::int64_t>(data.size());
-    segments_ = ((count + n_ - 1) / n_ + kSegment - 1) / kSegment;
+    segments_ = segments((count + n_ - 1) / n_);
     first_ = kind == Kind::kAllGather ? (n_ - 1) * segments_ : 0;
     end_ = (kind == Kind::kReduceScatter ? n_ - 1 : 2 * (n_ - 1)) * segments_;
     sends_done_ = send_next_ = receives_done_ = receive_next_ = first_;
@@ -94,7 +94,7 @@ class Ring final : public InFlight {
   [[nodiscard]] Rank waits_for() const override { return pending().waits_for(); }
 
  private:
-  static constexpr std::int64_t kSegment = 1 << 16;
+  static constexpr std::int64_t kSegment = kSegmentElements;
   static constexpr int kWindow = 4;  // messages under way in each direction
 
   [[nodiscard]] std::size_t slot(std::int64_t item) const { return index(item % kWindow); }

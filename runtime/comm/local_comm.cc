@@ -55,7 +55,7 @@ struct Endpoint {
 };
 
 struct SplitRound {
-  std::vector<std::pair<int, int>> color_key;  // by rank of the parent
+  std::vector<std::pair<int, int>> color_key;  // by rank of the parent; color -1 until it comes
   std::vector<int> context;                    // of each rank's child, set by the last to arrive
   int arrived = 0;
   int left = 0;
@@ -201,24 +201,29 @@ class Message final : public Request::Operation {
 
 class SplitWait final : public Request::Operation {
  public:
-  SplitWait(std::shared_ptr<World> world, std::pair<int, int> key, int ranks)
-      : world_(std::move(world)), key_(key), ranks_(ranks) {}
+  SplitWait(std::shared_ptr<World> world, std::pair<int, int> key, std::vector<Rank> members)
+      : world_(std::move(world)), key_(key), members_(std::move(members)) {}
   bool progress() override {
     world_->throw_if_aborted();
     const std::lock_guard lock(world_->mutex);
-    arrived_ = world_->splits.at(key_).arrived;
-    return arrived_ == ranks_;
+    const auto& color_key = world_->splits.at(key_).color_key;
+    for (std::size_t r = 0; r < members_.size(); ++r) {
+      if (color_key[r].first >= 0) continue;
+      missing_ = members_[r];
+      return false;
+    }
+    return true;
   }
   [[nodiscard]] std::string describe() const override {
-    return fmt::format("split, to which {} of {} ranks have come", arrived_, ranks_);
+    return fmt::format("split of {} ranks, to which rank {} has not come", members_.size(), missing_.value);
   }
-  [[nodiscard]] Rank waits_for() const override { return Rank(-1); }
+  [[nodiscard]] Rank waits_for() const override { return missing_; }
 
  private:
   std::shared_ptr<World> world_;
   std::pair<int, int> key_;
-  int ranks_;
-  int arrived_ = 0;
+  std::vector<Rank> members_;  // root ranks
+  Rank missing_;
 };
 
 class LocalComm final : public Communicator {
@@ -271,7 +276,7 @@ class LocalComm final : public Communicator {
     {
       const std::lock_guard lock(world_->mutex);
       SplitRound& round = world_->splits[round_key];
-      round.color_key.resize(members_.size());
+      round.color_key.resize(members_.size(), {-1, -1});
       round.color_key[static_cast<std::size_t>(rank_.value)] = {color, key};
       last = ++round.arrived == size();
       if (last) {
@@ -286,7 +291,7 @@ class LocalComm final : public Communicator {
     if (last) {
       for (const Rank member : members_) world_->notify(member.value);
     }
-    Request arrival(std::make_unique<SplitWait>(world_, round_key, size()));
+    Request arrival(std::make_unique<SplitWait>(world_, round_key, members_));
     wait(arrival);
 
     const std::lock_guard lock(world_->mutex);

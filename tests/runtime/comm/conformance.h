@@ -1,0 +1,18 @@
+/// What every Communicator must do, as bodies that run on each rank of one of any size.
+/// local_comm_test.cc runs them over threads, mpi_comm_test.cc over processes.
+#pragma once
+
+#include <span>
+
+#include "runtime/comm/communicator.h"
+
+namespace tessera::test {
+
+struct ConformanceCase {
+  const char* name;
+  void (*body)(runtime::Communicator& comm);
+};
+
+[[nodiscard]] std::span<const ConformanceCase> conformance_cases();
+
+}  // namespace tessera::test
