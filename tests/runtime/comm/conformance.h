@@ -2,6 +2,7 @@
 /// local_comm_test.cc runs them over threads, mpi_comm_test.cc over processes.
 #pragma once
 
+#include <ostream>
 #include <span>
 
 #include "runtime/comm/communicator.h"
@@ -12,6 +13,7 @@ struct ConformanceCase {
   const char* name;
   void (*body)(runtime::Communicator& comm);
 };
+inline void PrintTo(const ConformanceCase& conformance, std::ostream* out) { *out << conformance.name; }
 
 [[nodiscard]] std::span<const ConformanceCase> conformance_cases();
 
