@@ -3,8 +3,8 @@
 #include <fmt/format.h>
 
 #include "algos/base/require.h"
-#include "runtime/attention/event_simulation.h"
-#include "runtime/attention/transfer_rules.h"
+#include "runtime/attention/tile_schedule_rules.h"
+#include "runtime/attention/tile_schedule_simulation.h"
 
 namespace tessera::runtime {
 namespace {

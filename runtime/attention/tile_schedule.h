@@ -84,7 +84,7 @@ struct ScheduleTimeline {
 /// dependencies); compute is one server that takes the available block with the least deadline, where
 /// deadline(p, q) = list position of the first send that needs row p or column q; ties go to the lower row,
 /// then the lower column. Fills schedule.blocks. Requires a legal transfer list.
-/// Complexity O(ab log(ab)). The model is in event_simulation.h, the rules in transfer_rules.h.
+/// Complexity O(ab log(ab)). The model is in tile_schedule_simulation.h, the rules in tile_schedule_rules.h.
 [[nodiscard]] ScheduleTimeline simulate(TileSchedule& schedule, const ScheduleCosts& costs);
 
 /// The greedy rule alone: next the receive that unlocks most blocks per unit of time, then the sends.

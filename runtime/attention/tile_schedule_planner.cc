@@ -6,10 +6,10 @@
 #include <utility>
 #include <vector>
 
-#include "runtime/attention/event_simulation.h"
 #include "runtime/attention/tile_assignment.h"
 #include "runtime/attention/tile_schedule.h"
-#include "runtime/attention/transfer_rules.h"
+#include "runtime/attention/tile_schedule_rules.h"
+#include "runtime/attention/tile_schedule_simulation.h"
 
 namespace tessera::runtime {
 namespace {

@@ -1,4 +1,4 @@
-#include "runtime/attention/transfer_rules.h"
+#include "runtime/attention/tile_schedule_rules.h"
 
 #include "algos/base/require.h"
 #include "runtime/attention/tile_assignment.h"

@@ -1,4 +1,4 @@
-#include "runtime/attention/event_simulation.h"
+#include "runtime/attention/tile_schedule_simulation.h"
 
 #include <algorithm>
 #include <limits>

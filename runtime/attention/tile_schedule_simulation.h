@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "runtime/attention/tile_schedule.h"
-#include "runtime/attention/transfer_rules.h"
+#include "runtime/attention/tile_schedule_rules.h"
 
 namespace tessera::runtime {
 
