@@ -80,13 +80,12 @@ class Watchdog {
 };
 
 [[noreturn]] void end_job(const std::string& reason) {
-  if (!aborting.exchange(true)) {
-    int rank = -1;
-    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
-    const std::string line = fmt::format("tessera: rank {} ends the job: {}\n", rank, reason);
-    std::fputs(line.c_str(), stderr);
-    std::fflush(stderr);
-  }
+  aborting = true;
+  int rank = -1;
+  MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+  const std::string line = fmt::format("tessera: rank {} ends the job: {}\n", rank, reason);
+  std::fputs(line.c_str(), stderr);
+  std::fflush(stderr);
   const Watchdog watchdog("MPI_Abort", std::chrono::seconds(10));
   MPI_Abort(MPI_COMM_WORLD, 1);
   std::_Exit(1);
@@ -199,6 +198,24 @@ class Node {
     return std::nullopt;
   }
 
+  /// When a rank stops, the deadlines of all others pass together: the lowest of those that abort within a
+  /// tenth of a second speaks for them. Ignores errors, as the job is ending.
+  bool may_give_reason() {
+    static const int kNothing = 0;
+    for (int r = rank_ + 1; r < ranks_; ++r) {
+      MPI_Request request = MPI_REQUEST_NULL;
+      MPI_Isend(&kNothing, 1, MPI_INT, r, kAborting, comm_.get(), &request);
+      if (request != MPI_REQUEST_NULL) MPI_Request_free(&request);
+    }
+    for (int i = 0; i < 100; ++i) {
+      int found = 0;
+      MPI_Iprobe(MPI_ANY_SOURCE, kAborting, comm_.get(), &found, MPI_STATUS_IGNORE);
+      if (found != 0) return false;
+      usleep(1000);
+    }
+    return true;
+  }
+
   /// The first of `others` that does not answer within half the time to `until`, or Rank(-1). All are asked
   /// at once.
   Rank silent_rank(const std::vector<Rank>& others, Rank self, SteadyClock::time_point until) {
@@ -234,6 +251,7 @@ class Node {
 
   static constexpr int kQuestion = 1;
   static constexpr int kAnswer = 2;
+  static constexpr int kAborting = 3;
   struct Outgoing {
     std::array<int, 2> words;  // number of the question, answer
     MPI_Request request;
@@ -441,7 +459,12 @@ class MpiComm final : public Communicator {
     return std::make_unique<MpiComm>(*this, comm);
   }
 
-  void abort(const std::string& reason) override { end_job(reason); }
+  void abort(const std::string& reason) override {
+    aborting = true;
+    // The rank that was told to keep quiet ends with the job; if the job does not end, it speaks after all.
+    if (!node_->may_give_reason()) std::this_thread::sleep_for(std::chrono::seconds(3));
+    end_job(reason);
+  }
   [[nodiscard]] TrafficTable& traffic() override { return node_->traffic(); }
   void set_deadline(milliseconds deadline) override { deadline_ = deadline; }
   [[nodiscard]] milliseconds deadline() const override { return deadline_; }
@@ -504,7 +527,8 @@ class MpiComm final : public Communicator {
 
 }  // namespace
 
-MpiEnvironment::MpiEnvironment(int& argc, char**& argv) : exceptions_(std::uncaught_exceptions()) {
+MpiEnvironment::MpiEnvironment(int& argc, char**& argv, milliseconds finalize_deadline)
+    : finalize_deadline_(finalize_deadline), exceptions_(std::uncaught_exceptions()) {
   const Watchdog watchdog("MPI_Init_thread", kDefaultDeadline);
   int provided = 0;
   TS_MPI(MPI_Init_thread(&argc, &argv, MPI_THREAD_FUNNELED, &provided));
@@ -516,7 +540,7 @@ MpiEnvironment::MpiEnvironment(int& argc, char**& argv) : exceptions_(std::uncau
 
 MpiEnvironment::~MpiEnvironment() {
   if (std::uncaught_exceptions() > exceptions_) end_job("an exception left main");
-  const Watchdog watchdog("MPI_Finalize", std::chrono::minutes(1));
+  const Watchdog watchdog("MPI_Finalize", finalize_deadline_);
   MPI_Finalize();
 }
 

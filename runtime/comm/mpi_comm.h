@@ -14,6 +14,7 @@
 /// Calls that MPI gives no way to poll (init, split, finalize) run under a watchdog with the same deadline.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <limits>
 #include <memory>
@@ -24,14 +25,17 @@ namespace tessera::runtime {
 
 /// MPI_Init_thread (FUNNELED) in the constructor, MPI_Finalize in the destructor. When it is destroyed by an
 /// exception that nobody turned into abort(), it ends the job, as finalizing would wait for the others.
+/// Finalizing waits for every rank, for `finalize_deadline` at most; then the process ends with an error.
 class MpiEnvironment {
  public:
-  MpiEnvironment(int& argc, char**& argv);
+  MpiEnvironment(int& argc, char**& argv,
+                 std::chrono::milliseconds finalize_deadline = std::chrono::minutes(2));
   ~MpiEnvironment();
   MpiEnvironment(const MpiEnvironment&) = delete;
   MpiEnvironment& operator=(const MpiEnvironment&) = delete;
 
  private:
+  std::chrono::milliseconds finalize_deadline_;
   int exceptions_;
 };
 
