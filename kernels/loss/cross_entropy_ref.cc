@@ -19,7 +19,8 @@ void cross_entropy_ref(double* loss, double* d_logits_TV, const float* logits, s
     const double largest = *std::max_element(row, row + vocabulary);
     double sum = 0;
     for (std::int64_t v = 0; v < vocabulary; ++v) sum += std::exp(row[v] - largest);
-    loss[t] = std::log(sum) + largest - row[label[t]];
+    loss[t] =
+        std::log(sum) + (largest - row[label[t]]);  // in this order: log(sum) is lost beside a large maximum
     for (std::int64_t v = 0; v < vocabulary; ++v) {
       const double p = std::exp(row[v] - largest) / sum;
       gradient[v] = gradient_scale * (p - (v == label[t] ? 1.0 : 0.0));
