@@ -49,7 +49,7 @@ struct AttentionCall {
   /// Document number of each token of the whole sequence, [batch][tokens] flattened, non-decreasing along a
   /// sequence; empty: one document per sequence. The same on every rank.
   std::span<const std::int32_t> documents;
-  /// One dropout key per sequence, [batch]; empty when dropout == 0.
+  /// One dropout key per sequence, [batch]. Empty: no dropout in this call (evaluation), whatever the config.
   std::span<const std::uint64_t> dropout_keys;
 };
 
