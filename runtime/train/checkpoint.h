@@ -1,0 +1,71 @@
+/// Checkpoints: one directory per step, one file per rank, a manifest that makes it complete.
+///
+///   <root>/step-00000200/manifest.json          written last
+///                        shard-0000-of-0004.bin  rank 0: p, m, v of the flat ranges it owns, fp32, in order
+///                        ...
+///
+/// A checkpoint is written as <root>/.saving-step-00000200, synced, and renamed: under its own name it is
+/// whole or it is damaged. The manifest holds the step, what run it belongs to, and each file's ranges of
+/// the flat parameter buffer, length and XXH64; so a checkpoint loads on any number of ranks, data-parallel
+/// or context-parallel in any way. On the same layout training goes on bit for bit.
+///
+/// Needs one file system that all ranks see.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "algos/base/status.h"
+#include "runtime/comm/communicator.h"
+#include "runtime/optim/sharded_adamw.h"
+
+namespace tessera::runtime {
+
+/// What must be the same for a run to be the same run: names and values, in a fixed order. Things that may
+/// change between its parts (ranks, mesh, learning rate, number of steps) are not in it.
+using RunIdentity = std::vector<std::pair<std::string, std::string>>;
+/// XXH64 of all names and values, as 16 hexadecimal digits.
+[[nodiscard]] std::string identity_hash(const RunIdentity& identity);
+
+struct CheckpointMeta {
+  std::int64_t step = 0;         // optimizer steps done
+  std::int64_t next_sample = 0;  // number of the first sample not yet trained on
+  std::uint64_t seed = 0;        // every random number is a function of it and of counters
+  RunIdentity identity;
+};
+
+/// A rank's part of the training state. Moments are those of `owned`, one range after the other.
+struct StateView {
+  std::span<float> parameters;  // flat, all of them
+  std::span<const FlatRange> owned;
+  std::span<float> first_moment;
+  std::span<float> second_moment;
+};
+
+/// Collective. Each rank writes its shard; afterwards only the newest `keep` complete checkpoints remain.
+/// Errors    the same on every rank; nothing of the failed checkpoint remains, older ones are untouched.
+[[nodiscard]] Status save_checkpoint(Communicator& world, const std::string& root, const CheckpointMeta& meta,
+                                     const StateView& state, std::int64_t keep);
+
+/// One rank's part of the state from a checkpoint written by any number of ranks. Not collective: every
+/// rank reads and verifies every file.
+/// Errors    kDataLoss for a damaged checkpoint, kInvalidArgument for one of another run, naming the file or
+///           the field, with the remedy.
+[[nodiscard]] Result<CheckpointMeta> load_checkpoint(const std::string& directory,
+                                                     const RunIdentity& identity, const StateView& state);
+
+struct CheckpointEntry {
+  std::string directory;
+  std::int64_t step = 0;
+  Status complete;  // manifest readable, files present with their lengths; contents are not read
+};
+/// Newest first. An absent root is empty.
+[[nodiscard]] std::vector<CheckpointEntry> list_checkpoints(const std::string& root);
+
+/// Removes all checkpoints and remains of unfinished ones below root.
+[[nodiscard]] Status remove_checkpoints(const std::string& root);
+
+}  // namespace tessera::runtime

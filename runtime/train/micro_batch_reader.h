@@ -1,0 +1,61 @@
+/// Which tokens a rank trains on, and the micro-batch made of them.
+///
+/// Sample numbers are a function of the step alone: step s (from 0) trains on samples [s*B, (s+1)*B) of
+/// SampleOrder, whoever computes them. Data-parallel group d of D takes B/D consecutive ones, micro-batch
+/// after micro-batch of `micro_batch` sequences; a context rank takes its positions of each sequence.
+///
+/// Example, B = 8, D = 2, micro_batch = 2, step 3: group 1 takes samples 28, 29 and then 30, 31.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "runtime/data/token_source.h"
+#include "runtime/model/transformer.h"
+
+namespace tessera::runtime {
+
+struct BatchShape {
+  std::int64_t global_batch = 1;  // sequences per step
+  std::int64_t micro_batch = 1;   // sequences
+  int groups = 1;                 // data-parallel
+  [[nodiscard]] std::int64_t micro_batches() const { return global_batch / groups / micro_batch; }
+};
+
+/// Number of the first of the `micro_batch` samples of micro-batch `micro` of `group`; step counts from 0.
+[[nodiscard]] constexpr std::int64_t first_sample(const BatchShape& shape, std::int64_t step, int group,
+                                                  std::int64_t micro) {
+  return step * shape.global_batch + group * (shape.global_batch / shape.groups) + micro * shape.micro_batch;
+}
+
+class MicroBatchReader {
+ public:
+  /// `positions` of this rank's tokens in a sequence of `length`. With document masking, documents are
+  /// numbered for attention and the label that starts another document is ignored.
+  MicroBatchReader(const TokenSource& source, std::span<const std::int32_t> positions, std::int64_t length,
+                   std::int64_t micro_batch, bool document_masking);
+
+  /// A slot without a sequence: its labels are all ignored.
+  static constexpr std::int64_t kEmpty = -1;
+
+  /// Sequence b starts at token first_tokens[b] (or kEmpty) and is known to dropout as sequence_ids[b].
+  /// What is returned refers to this object's memory until the next call.
+  [[nodiscard]] MicroBatch load(std::span<const std::int64_t> first_tokens,
+                                std::span<const std::int64_t> sequence_ids, std::uint64_t dropout_key);
+
+ private:
+  const TokenSource& source_;
+  std::vector<std::int32_t> positions_;
+  std::int64_t length_;
+  std::int64_t micro_batch_;
+  bool masked_;
+  std::vector<std::int32_t> window_;     // [length + 1]
+  std::vector<std::int32_t> numbers_;    // [length + 1] document of each token of the window
+  std::vector<std::int32_t> tokens_;     // [B, c]
+  std::vector<std::int32_t> labels_;     // [B, c]
+  std::vector<std::int32_t> documents_;  // [B, length]
+  std::vector<std::int64_t> ids_;        // [B]
+};
+
+}  // namespace tessera::runtime

@@ -1,0 +1,178 @@
+#include "runtime/train/report.h"
+
+#include <cstring>
+#include <type_traits>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "algos/base/require.h"
+#include "runtime/comm/collectives.h"
+
+namespace tessera::runtime {
+namespace {
+
+static_assert(std::is_trivially_copyable_v<RankReport>);
+
+constexpr double kMega = 1e6;
+
+constexpr std::array kAttentionKinds = {Traffic::kQuery,     Traffic::kKeyValue,     Traffic::kPartialOut,
+                                        Traffic::kQueryGrad, Traffic::kKeyValueGrad, Traffic::kHeadExchange};
+
+std::size_t slot(Traffic kind) { return static_cast<std::size_t>(kind); }
+double megabytes(std::int64_t bytes) { return static_cast<double>(bytes) / kMega; }
+
+std::int64_t attention_sum(const RunReport& report, std::int64_t (RunReport::*bytes)(Traffic) const) {
+  std::int64_t sum = 0;
+  for (const Traffic kind : kAttentionKinds) sum += (report.*bytes)(kind);
+  return sum;
+}
+
+std::int64_t ring_sum(const RunReport& report) {
+  std::int64_t sum = 0;
+  for (const RankReport& rank : report.ranks) sum += rank.ring_attention;
+  return sum;
+}
+
+}  // namespace
+
+std::int64_t RunReport::sent(Traffic kind) const {
+  std::int64_t sum = 0;
+  for (const RankReport& rank : ranks) sum += rank.sent[slot(kind)];
+  return sum;
+}
+
+std::int64_t RunReport::predicted(Traffic kind) const {
+  std::int64_t sum = 0;
+  for (const RankReport& rank : ranks) sum += rank.predicted[slot(kind)];
+  return sum;
+}
+
+RankReport make_rank_report(Communicator& world, const TrainInputs& inputs, const Trainer& trainer,
+                            std::int64_t steps) {
+  RankReport report;
+  for (int k = 0; k < kTrafficKinds; ++k) {
+    report.sent[static_cast<std::size_t>(k)] = world.traffic().by_kind(static_cast<Traffic>(k)).bytes_sent;
+  }
+  const AttentionTotals& totals = trainer.attention().totals();
+  const int rank = world.rank().value % inputs.context_ranks();
+  const auto volume = [&](Pass pass, const MeshShape& shape) {
+    return attention_volume(pass, shape, inputs.layout, inputs.attention_dims(), rank);
+  };
+  const auto predict = [&](Traffic kind, std::int64_t bytes) { report.predicted[slot(kind)] += bytes; };
+  const AttentionVolume forward = volume(Pass::kForward, inputs.mesh);
+  const AttentionVolume backward = volume(Pass::kBackward, inputs.mesh);
+  const std::int64_t f = totals.forward_calls;
+  const std::int64_t b = totals.backward_calls;
+  predict(Traffic::kQuery, f * forward.query_sent + b * backward.query_sent);
+  predict(Traffic::kKeyValue, f * forward.key_value_sent + b * backward.key_value_sent);
+  predict(Traffic::kPartialOut, f * forward.partial_sent);
+  predict(Traffic::kQueryGrad, b * backward.partial_sent);
+  predict(Traffic::kKeyValueGrad, b * backward.key_value_grad_sent);
+  predict(Traffic::kHeadExchange, f * forward.head_exchange_sent + b * backward.head_exchange_sent);
+  predict(Traffic::kGradient, steps * trainer.optimizer_bytes().gradient);
+  predict(Traffic::kParameter, steps * trainer.optimizer_bytes().parameter);
+  const MeshShape ring = MeshShape::ring(inputs.context_ranks());
+  report.ring_attention = f * volume(Pass::kForward, ring).sent() + b * volume(Pass::kBackward, ring).sent();
+
+  report.attention_compute_s = totals.forward.compute_s + totals.backward.compute_s;
+  report.attention_exposed_wait_s = totals.forward.exposed_wait_s + totals.backward.exposed_wait_s;
+  report.attention_transfer_s = totals.forward.transfer_s + totals.backward.transfer_s;
+  report.gradient_wait_s = trainer.synchronisation_wait_s();
+  report.peak_memory_bytes = kernels::host_memory_use().peak_bytes;
+  return report;
+}
+
+std::vector<RankReport> gather_reports(Communicator& world, const RankReport& mine) {
+  std::vector<RankReport> reports;
+  for (const auto& bytes : all_gather_bytes(world, as_bytes(&mine, 1))) {
+    TS_REQUIRE(bytes.size() == sizeof(RankReport), bytes.size());
+    std::memcpy(&reports.emplace_back(), bytes.data(), sizeof(RankReport));
+  }
+  return reports;
+}
+
+std::string to_text(const RunReport& report) {
+  std::string out =
+      fmt::format("{} steps in {:.1f} s, {:.0f} tokens/s, on {} ranks (data {} x mesh {}, {})\n",
+                  report.steps, report.seconds, report.tokens_per_s, report.ranks.size(),
+                  report.data_parallel, report.mesh, report.layout);
+  if (report.steps > 0) out += fmt::format("loss of step {}: {:.4f}\n", report.last_step, report.loss);
+  if (report.eval.sequences > 0) {
+    out += fmt::format("held-out text: loss {:.4f}, perplexity {:.3f}; unigram entropy of the text {:.4f}\n",
+                       report.eval.loss, report.eval.perplexity(), report.unigram_entropy);
+  }
+  if (report.ranks.size() <= 1) return out;
+
+  out += fmt::format("\n{:<16}{:>16}{:>16}{:>12}\n", "MB sent, all", "measured", "formula", "difference");
+  for (int k = 0; k < kTrafficKinds; ++k) {
+    const auto kind = static_cast<Traffic>(k);
+    const std::int64_t sent = report.sent(kind);
+    const std::int64_t predicted = report.predicted(kind);
+    if (sent == 0 && predicted == 0) continue;
+    if (kind == Traffic::kControl) {
+      out += fmt::format("{:<16}{:>16.3f}{:>16}\n", traffic_name(kind), megabytes(sent), "-");
+    } else {
+      out += fmt::format("{:<16}{:>16.3f}{:>16.3f}{:>12}\n", traffic_name(kind), megabytes(sent),
+                         megabytes(predicted), sent - predicted);
+    }
+  }
+  const std::int64_t attention = attention_sum(report, &RunReport::sent);
+  const std::int64_t ring = ring_sum(report);
+  if (ring > 0) {
+    out +=
+        fmt::format("attention        {:.3f} MB; Ring-Attention on the same ranks {:.3f} MB: {:.1f} % {}\n",
+                    megabytes(attention), megabytes(ring),
+                    100 * std::abs(1 - static_cast<double>(attention) / static_cast<double>(ring)),
+                    attention <= ring ? "less" : "more");
+  }
+  out += fmt::format("\n{:<6}{:>20}{:>20}{:>20}{:>18}{:>14}\n", "rank", "attention compute s",
+                     "exposed wait s", "transfers s", "gradient wait s", "peak MB");
+  for (std::size_t r = 0; r < report.ranks.size(); ++r) {
+    const RankReport& rank = report.ranks[r];
+    out += fmt::format("{:<6}{:>20.3f}{:>20.3f}{:>20.3f}{:>18.3f}{:>14.1f}\n", r, rank.attention_compute_s,
+                       rank.attention_exposed_wait_s, rank.attention_transfer_s, rank.gradient_wait_s,
+                       megabytes(rank.peak_memory_bytes));
+  }
+  return out;
+}
+
+std::string to_json(const RunReport& report) {
+  using nlohmann::ordered_json;
+  ordered_json traffic = ordered_json::object();
+  for (int k = 0; k < kTrafficKinds; ++k) {
+    const auto kind = static_cast<Traffic>(k);
+    ordered_json entry = {{"bytes_sent", report.sent(kind)}};
+    if (kind != Traffic::kControl) entry["bytes_by_formula"] = report.predicted(kind);
+    traffic[std::string(traffic_name(kind))] = entry;
+  }
+  ordered_json ranks = ordered_json::array();
+  for (const RankReport& rank : report.ranks) {
+    ranks.push_back({{"attention_compute_s", rank.attention_compute_s},
+                     {"attention_exposed_wait_s", rank.attention_exposed_wait_s},
+                     {"attention_transfer_s", rank.attention_transfer_s},
+                     {"gradient_wait_s", rank.gradient_wait_s},
+                     {"peak_memory_bytes", rank.peak_memory_bytes}});
+  }
+  ordered_json object = {{"mesh", report.mesh},
+                         {"layout", report.layout},
+                         {"data_parallel", report.data_parallel},
+                         {"steps", report.steps},
+                         {"last_step", report.last_step},
+                         {"seconds", report.seconds},
+                         {"tokens_per_s", report.tokens_per_s},
+                         {"loss", report.loss},
+                         {"unigram_entropy", report.unigram_entropy},
+                         {"stopped_by_signal", report.stopped_by_signal},
+                         {"traffic", traffic},
+                         {"attention_bytes", attention_sum(report, &RunReport::sent)},
+                         {"ring_attention_bytes", ring_sum(report)},
+                         {"ranks", ranks}};
+  if (report.eval.sequences > 0) {
+    object["eval_loss"] = report.eval.loss;
+    object["eval_perplexity"] = report.eval.perplexity();
+  }
+  return object.dump() + "\n";
+}
+
+}  // namespace tessera::runtime

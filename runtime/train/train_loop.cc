@@ -1,0 +1,317 @@
+#include "runtime/train/train_loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include "kernels/device/thread_pool.h"
+#include "runtime/comm/collectives.h"
+#include "runtime/model/hf_checkpoint.h"
+#include "runtime/train/agree.h"
+#include "runtime/train/durable_file.h"
+#include "runtime/train/token_files.h"
+
+namespace tessera::runtime {
+namespace {
+
+namespace fs = std::filesystem;
+using planner::TrainSpec;
+
+/// Where the run writes; empty: not at all.
+struct Outputs {
+  std::string checkpoints;
+  std::string model;
+  std::string metrics;
+  std::string tensorboard;
+  std::string trace;
+};
+
+Outputs outputs_of(const TrainSpec& spec) {
+  const auto path = [&](const std::string& given, const char* name) {
+    return given.empty() ? spec.out + "/" + name : given == "none" ? "" : given;
+  };
+  return {path(spec.checkpoint_dir, "checkpoints"), path(spec.export_dir, "export"),
+          path(spec.metrics_file, "metrics.jsonl"), path(spec.tensorboard_dir, "tensorboard"),
+          path(spec.trace_file, "trace.json")};
+}
+
+/// The checkpoints to try, best first; empty: start at step 0.
+Result<std::vector<std::string>> resume_candidates(const TrainSpec& spec, const std::string& root) {
+  if (spec.resume == "never") return std::vector<std::string>();
+  const bool by_name = spec.resume != "auto" && spec.resume != "latest";
+  if (by_name) return std::vector<std::string>{spec.resume};
+  const std::vector<CheckpointEntry> entries = list_checkpoints(root);
+  if (entries.empty()) {
+    if (spec.resume == "auto") return std::vector<std::string>();
+    return bad_input({"--resume", "resume", fmt::format("no checkpoint in {}", root),
+                      "a checkpoint to go on from",
+                      "check --out or --checkpoint-dir, or start with --resume auto"});
+  }
+  if (spec.resume_fallback == "off") return std::vector<std::string>{entries.front().directory};
+  std::vector<std::string> sound;
+  for (const CheckpointEntry& entry : entries) {
+    if (entry.complete.ok()) sound.push_back(entry.directory);
+  }
+  if (sound.empty()) return entries.front().complete;
+  return sound;
+}
+
+/// Nothing an earlier run left may be lost by accident.
+Status check_outputs(const TrainSpec& spec, const Outputs& outputs, bool resuming) {
+  if (resuming || spec.overwrite == "on") return {};
+  const auto occupied = [](const std::string& what, const std::string& path) {
+    return bad_input(
+        {path, what, "the results of an earlier run", "an output directory without them",
+         "go on with --resume latest, choose another --out, or replace them with --overwrite on"});
+  };
+  if (!list_checkpoints(outputs.checkpoints).empty()) return occupied("checkpoint_dir", outputs.checkpoints);
+  std::error_code ignored;
+  if (!outputs.model.empty() && fs::exists(outputs.model, ignored))
+    return occupied("export_dir", outputs.model);
+  if (!outputs.metrics.empty() && fs::is_regular_file(outputs.metrics, ignored)) {
+    return occupied("metrics_file", outputs.metrics);
+  }
+  return {};
+}
+
+Status make_directory(const std::string& path) {
+  std::error_code error;
+  if (!path.empty()) fs::create_directories(path, error);
+  if (!error) return {};
+  return bad_input({path, "", error.message(), "a directory that can be created", "check --out"});
+}
+
+/// Rank 0, before the first step: the places the run writes to.
+Status open_outputs(const TrainSpec& spec, const Outputs& outputs, bool resuming) {
+  TS_TRY(make_directory(spec.out));
+  TS_TRY(make_directory(outputs.checkpoints));
+  TS_TRY(make_directory(outputs.tensorboard));
+  TS_TRY(make_directory(fs::path(outputs.metrics).parent_path()));
+  if (!resuming) {
+    TS_TRY(remove_checkpoints(outputs.checkpoints));
+    std::error_code ignored;
+    if (!outputs.tensorboard.empty()) {
+      for (const auto& item : fs::directory_iterator(outputs.tensorboard, ignored)) {
+        const std::string name = item.path().filename().string();
+        if (name.starts_with("events.out.tfevents.") && name.find(".tessera.") != std::string::npos) {
+          std::error_code error;
+          fs::remove(item.path(), error);
+        }
+      }
+    }
+  }
+  const std::string text = planner::to_train_json(spec);
+  const auto bytes = as_bytes(text.data(), std::ssize(text));
+  return write_durably(spec.out + "/train.json", {&bytes, 1});
+}
+
+std::string describe(const TrainInputs& inputs, const Trainer& trainer, int ranks, double entropy) {
+  const planner::ModelSpec& m = inputs.model;
+  std::string mesh = to_string(inputs.mesh);
+  if (inputs.spec.mesh == "auto") mesh += " (auto)";
+  return fmt::format(
+      "model: {:.2f} M parameters, {} layers, width {}, {} heads, {} key/value heads, vocabulary {}\n"
+      "tokens: {}, {} to train on, {} held out; unigram entropy {:.4f} nats\n"
+      "ranks: {} = {} data x {} context, mesh {}, {}; {} sequences of {} tokens per step",
+      static_cast<double>(trainer.layout().total()) / 1e6, m.layers, m.hidden_size, m.heads, m.kv_heads,
+      m.vocab_size, inputs.tokens->description(), inputs.train_end,
+      inputs.tokens->tokens() - inputs.train_end, entropy, ranks, inputs.batch.groups, inputs.context_ranks(),
+      mesh, inputs.spec.layout, inputs.spec.global_batch, inputs.spec.sequence_length);
+}
+
+class Run {
+ public:
+  Run(Communicator& world, const TrainInputs& inputs, Trainer& trainer, Console console, const Clock& clock)
+      : world_(world),
+        inputs_(inputs),
+        spec_(inputs.spec),
+        trainer_(trainer),
+        console_(std::move(console)),
+        clock_(clock),
+        outputs_(outputs_of(spec_)) {}
+
+  Result<RunReport> run() {
+    TS_TRY(begin());
+    TS_TRY(train());
+    TS_TRY(finish());
+    return report_;
+  }
+
+ private:
+  [[nodiscard]] bool first() const { return world_.rank() == Rank(0); }
+  void say(const std::string& line) {
+    if (first()) log_->say(line);
+  }
+
+  Status begin() {
+    std::vector<std::string> candidates;
+    const Result<std::vector<std::string>> mine =
+        first() ? resume_candidates(spec_, outputs_.checkpoints) : std::vector<std::string>();
+    TS_TRY(agree(world_, mine.ok() ? Status() : mine.status()));
+    const std::string joined = first() ? fmt::format("{}", fmt::join(mine.value(), "\n")) : "";
+    const auto texts = all_gather_bytes(world_, as_bytes(joined.data(), std::ssize(joined)));
+    const std::string text(reinterpret_cast<const char*>(texts[0].data()), texts[0].size());
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = std::min(text.find('\n', at), text.size());
+      candidates.push_back(text.substr(at, end - at));
+      at = end + 1;
+    }
+    std::string passed_over;
+    for (std::size_t i = 0; i < candidates.size(); ++i) {
+      const Status status = trainer_.load(candidates[i]);
+      if (status.ok()) {
+        resumed_from_ = candidates[i];
+        break;
+      }
+      if (status.code() != Code::kDataLoss || i + 1 == candidates.size()) return status;
+      passed_over += fmt::format("warning: passed over a damaged checkpoint:\n{}\n", status.message());
+    }
+    const bool resuming = !resumed_from_.empty();
+    TS_TRY(agree(world_, first() ? check_outputs(spec_, outputs_, resuming) : Status()));
+    TS_TRY(agree(world_, first() ? open_outputs(spec_, outputs_, resuming) : Status()));
+    Status opened;
+    if (first()) {
+      report_.unigram_entropy = unigram_entropy(*inputs_.tokens, 0, inputs_.train_end);
+      Result<RunLog> log = RunLog::make(inputs_, trainer_.layout().total(), console_, outputs_.metrics,
+                                        outputs_.tensorboard, trainer_.steps_done());
+      if (log.ok()) {
+        log_.emplace(std::move(log).value());
+        log_->say(describe(inputs_, trainer_, world_.size(), report_.unigram_entropy));
+        if (!passed_over.empty()) log_->say(passed_over);
+        if (resuming) {
+          log_->say(fmt::format("resumed after step {} from {}", trainer_.steps_done(), resumed_from_));
+        }
+      } else {
+        opened = log.status();
+      }
+    }
+    saved_step_ = resuming ? trainer_.steps_done() : -1;
+    return agree(world_, opened);
+  }
+
+  Status train() {
+    barrier(world_);  // rank 0 may have read the text meanwhile
+    const Nanoseconds begin = clock_.now();
+    const std::int64_t first_step = trainer_.steps_done();
+    std::int64_t labels = 0;
+    double step_seconds = 0;
+    while (trainer_.steps_done() < spec_.steps) {
+      const bool traced = trainer_.steps_done() + 1 == spec_.trace_step;
+      if (traced) trainer_.trace_next_step();
+      const StepResult step = trainer_.step();
+      labels += step.labels;
+      step_seconds += step.seconds;
+      report_.loss = step.loss;
+      if (first()) log_->step(step);
+      if (traced) write_trace();
+      if (step.stop) {
+        report_.stopped_by_signal = true;
+        say(fmt::format("asked to stop: saving after step {}", step.step));
+        break;
+      }
+      const bool last = step.step == spec_.steps;
+      if (spec_.eval_interval > 0 && (last || step.step % spec_.eval_interval == 0)) evaluate();
+      if (!last && spec_.checkpoint_interval > 0 && step.step % spec_.checkpoint_interval == 0) {
+        const Status status = save();
+        if (!status.ok()) {
+          say(fmt::format("warning: no checkpoint after step {}, training goes on: {}", step.step,
+                          status.message()));
+        }
+      }
+    }
+    report_.steps = trainer_.steps_done() - first_step;
+    report_.last_step = trainer_.steps_done();
+    report_.seconds = seconds(clock_.now() - begin);
+    report_.tokens_per_s = step_seconds > 0 ? static_cast<double>(labels) / step_seconds : 0;
+    return {};
+  }
+
+  Status finish() {
+    if (trainer_.steps_done() > saved_step_) {
+      const Status status = save();
+      if (!status.ok()) return {status.code(), "the last checkpoint could not be saved: " + status.message()};
+    }
+    if (!report_.stopped_by_signal && !outputs_.model.empty()) {
+      Status status;
+      if (first()) {
+        status = write_hf_directory(outputs_.model, inputs_.model, trainer_.layout(), trainer_.parameters(),
+                                    {.overwrite = spec_.overwrite == "on" || !resumed_from_.empty()});
+      }
+      TS_TRY(agree(world_, status));
+      say(fmt::format("exported to {}", outputs_.model));
+    }
+    report_.mesh = to_string(inputs_.mesh);
+    report_.layout = spec_.layout;
+    report_.data_parallel = inputs_.batch.groups;
+    report_.ranks = gather_reports(world_, make_rank_report(world_, inputs_, trainer_, report_.steps));
+    if (first()) {
+      const std::string text = to_json(report_);
+      const auto bytes = as_bytes(text.data(), std::ssize(text));
+      const Status status = write_durably(spec_.out + "/report.json", {&bytes, 1});
+      if (!status.ok()) log_->say("warning: " + status.message());
+      log_->say("\n" + to_text(report_));
+    }
+    return {};
+  }
+
+  void evaluate() {
+    report_.eval = trainer_.evaluate();
+    if (first()) log_->evaluation(trainer_.steps_done(), report_.eval);
+  }
+
+  Status save() {
+    TS_TRY(trainer_.save(outputs_.checkpoints, spec_.checkpoint_keep));
+    saved_step_ = trainer_.steps_done();
+    say(fmt::format("saved the state after step {} in {}", saved_step_, outputs_.checkpoints));
+    return {};
+  }
+
+  void write_trace() {
+    const std::string mine = trainer_.trace().events_json(world_.rank().value);
+    std::vector<std::string> pieces;
+    for (const auto& bytes : all_gather_bytes(world_, as_bytes(mine.data(), std::ssize(mine)))) {
+      pieces.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+    }
+    if (!first()) return;
+    const std::string text = chrome_trace(pieces);
+    const auto bytes = as_bytes(text.data(), std::ssize(text));
+    const Status status = write_durably(outputs_.trace, {&bytes, 1});
+    say(status.ok() ? fmt::format("trace of step {} in {}", trainer_.steps_done(), outputs_.trace)
+                    : "warning: no trace: " + status.message());
+  }
+
+  Communicator& world_;
+  const TrainInputs& inputs_;
+  const TrainSpec& spec_;
+  Trainer& trainer_;
+  Console console_;
+  const Clock& clock_;
+  Outputs outputs_;
+  std::optional<RunLog> log_;  // rank 0
+  std::string resumed_from_;
+  std::int64_t saved_step_ = -1;
+  RunReport report_;
+};
+
+}  // namespace
+
+Result<RunReport> train(Communicator& world, const planner::TrainSpec& spec, const Console& console,
+                        const Clock& clock) {
+  world.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
+  const Result<TrainInputs> inputs = load_train_inputs(spec, world.size());
+  TS_TRY(agree(world, inputs.ok() ? Status() : inputs.status()));
+
+  kernels::ThreadPool pool(static_cast<int>(spec.threads));
+  const kernels::ScopedPool installed(pool);
+  const auto trainer = TS_TRY(Trainer::make(world, inputs.value(), clock));
+  return Run(world, inputs.value(), *trainer, console, clock).run();
+}
+
+}  // namespace tessera::runtime
