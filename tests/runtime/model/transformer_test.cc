@@ -298,6 +298,28 @@ TEST(Transformer, GradientsAccumulateOverMicroBatches) {
   expect_gradients_near(layout, gradients, at_once.gradients, 2e-5);
 }
 
+/// A Transformer carries nothing from one call to the next.
+TEST(Transformer, RepeatsItself) {
+  const planner::ModelSpec spec = tiny_model();
+  const ParameterLayout layout(spec);
+  const std::vector<float> parameters = random_parameters(layout, 3);
+  const LlamaInput input = random_input(spec, 2, 9, 1);
+  for (const bool recompute : {false, true}) {
+    run_local_ranks(1, [&](Communicator& comm) {
+      LlamaRank rank(comm, spec, layout, input, {.shape = {}, .recompute = recompute});
+      std::vector<float> first(parameters.size(), 0.0F);
+      std::vector<float> second(parameters.size(), 0.0F);
+      const LossSum loss =
+          rank.transformer().forward_backward(parameters.data(), first.data(), rank.micro_batch());
+      EXPECT_EQ(rank.transformer().evaluate(parameters.data(), rank.micro_batch()).loss, loss.loss);
+      EXPECT_EQ(
+          rank.transformer().forward_backward(parameters.data(), second.data(), rank.micro_batch()).loss,
+          loss.loss);
+      EXPECT_EQ(first, second);
+    });
+  }
+}
+
 TEST(Transformer, WithoutLabelsThereIsNoLossAndNoGradient) {
   const planner::ModelSpec spec = tiny_model();
   const ParameterLayout layout(spec);
