@@ -30,7 +30,8 @@ namespace {
 
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
-constexpr std::size_t kLargest = static_cast<std::size_t>(PTRDIFF_MAX) - 2 * kHugePage;
+/// 64 TiB: beyond it a size is a negative count or a product that wrapped.
+constexpr std::size_t kLargest = std::size_t{1} << 46;
 
 std::atomic<std::int64_t> current_bytes{0};
 std::atomic<std::int64_t> peak_bytes{0};
