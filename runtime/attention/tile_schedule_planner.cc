@@ -46,12 +46,19 @@ class Planner {
  public:
   Planner(Pass pass, const MeshShape& shape, const ScheduleCosts& costs)
       : pass_(pass), rules_(pass, shape), costs_(costs), simulation_(rules_, costs) {
-    row_chain_ = chain_times(Transfer::kSendRow, shape.q);
-    column_chain_ = chain_times(Transfer::kSendColumn, shape.kv);
+    lower_bound_ = lower_bound();
     const auto nested = [](const RingShape& ring) { return ring.outer > 1 && ring.inner > 1; };
-    send_rules_ = {SendRule::kFirstSlot};
-    if (nested(shape.q) || nested(shape.kv)) send_rules_.push_back(SendRule::kLongestChain);
+    std::vector<SendRule> send_rules = {SendRule::kFirstSlot};
+    if (nested(shape.q) || nested(shape.kv)) send_rules.push_back(SendRule::kLongestChain);
+    for (const SendRule rule : send_rules) {
+      send_rules_.push_back(
+          {send_order(Transfer::kSendRow, shape.q, rule), send_order(Transfer::kSendColumn, shape.kv, rule)});
+    }
+    send_rule_ = &send_rules_.front();
   }
+
+  Planner(const Planner&) = delete;  // send_rule_ points into the object
+  Planner& operator=(const Planner&) = delete;
 
   [[nodiscard]] TransferOp next(const TransferState& state, Policy policy) const {
     TransferOp send{Transfer::kSendRow, 0};
@@ -73,7 +80,7 @@ class Planner {
     return unlock(state);
   }
 
-  void complete(TransferState state, Policy policy, std::vector<TransferOp>& list) {
+  void complete(TransferState state, Policy policy, std::vector<TransferOp>& list) const {
     while (!state.done()) {
       const TransferOp op = next(state, policy);
       state.issue(op);
@@ -92,22 +99,22 @@ class Planner {
 
   /// Offers the completion of `prefix` by every policy.
   void improve(const TransferState& state, const std::vector<TransferOp>& prefix) {
-    for (const SendRule send_rule : send_rules_) {
-      send_rule_ = send_rule;
+    for (const SendOrders& send_rule : send_rules_) {
+      send_rule_ = &send_rule;
       for (const Policy policy : kPolicies) {
         candidate_ = prefix;
         complete(state, policy, candidate_);
         offer(candidate_);
       }
     }
-    send_rule_ = SendRule::kFirstSlot;
+    send_rule_ = &send_rules_.front();
   }
 
   void roll_out() {
     TransferState state(rules_);
     std::vector<TransferOp> prefix;
     improve(state, prefix);
-    while (!state.done()) {
+    while (!state.done() && !optimal()) {
       for (const TransferOp& op : state.legal_ops()) {
         TransferState after = state;
         after.issue(op);
@@ -124,6 +131,7 @@ class Planner {
 
   /// Offers every legal list, if there are at most `limit` of them.
   void exhaust(int limit) {
+    if (optimal()) return;
     int lists = 0;
     std::vector<TransferOp> list;
     const TransferState start(rules_);
@@ -131,7 +139,7 @@ class Planner {
     if (!each_list(start, list, count)) return;
     each_list(start, list, [&](const std::vector<TransferOp>& each) {
       offer(each);
-      return true;
+      return !optimal();
     });
   }
 
@@ -144,10 +152,39 @@ class Planner {
   }
 
  private:
+  struct SendOrders {
+    std::vector<int> rows, columns;
+  };
+
   [[nodiscard]] TileSchedule finish(std::vector<TransferOp> list) {
     simulation_.run(list);
     return {pass_, rules_.shape(), std::move(list), simulation_.blocks()};
   }
+
+  /// No list can do better: compute is one server, each lane is one, and after the last receive all blocks of
+  /// its row or column are still to come.
+  [[nodiscard]] double lower_bound() const {
+    const auto time_of = [this](Transfer kind) {
+      double sum = 0;
+      for (int k = 1; k <= rules_.count(kind); ++k) sum += rules_.hop_time({kind, k}, costs_);
+      return sum;
+    };
+    const int a = rules_.shape().a();
+    const int b = rules_.shape().b();
+    const double receive_rows = time_of(Transfer::kReceiveRow);
+    const double receive_columns = time_of(Transfer::kReceiveColumn);
+    const double rows = receive_rows + time_of(Transfer::kSendRow);
+    const double columns = receive_columns + time_of(Transfer::kSendColumn);
+    const double compute = a * b * costs_.block;
+    if (costs_.two_lanes) {
+      return std::max({compute, rows, columns, a > 1 ? receive_rows + b * costs_.block : 0,
+                       b > 1 ? receive_columns + a * costs_.block : 0});
+    }
+    const int last = a == 1 ? a : b == 1 ? b : std::min(a, b);  // blocks that wait for the last receive
+    return std::max({compute, rows + columns, receive_rows + receive_columns + last * costs_.block});
+  }
+  /// The tolerance covers sums formed in another order, nothing more.
+  [[nodiscard]] bool optimal() const { return best_makespan_ <= lower_bound_ * (1 + 1e-12); }
 
   /// Visits the completions of `list` until visit returns false; whether it never did.
   template <class Visit>
@@ -180,17 +217,46 @@ class Planner {
     return times;
   }
 
+  /// Slots in an order that merged_before allows, the least first.
+  [[nodiscard]] std::vector<int> slot_order(Transfer kind) const {
+    std::vector<int> order;
+    std::vector<char> placed(static_cast<std::size_t>(rules_.slots(kind)), 0);
+    while (static_cast<int>(order.size()) < rules_.count(kind)) {
+      int k = 1;
+      const auto blocked = [&](int slot) {
+        const auto& before = rules_.merged_before({kind, slot});
+        return placed[static_cast<std::size_t>(slot)] != 0 ||
+               std::any_of(before.begin(), before.end(),
+                           [&](int earlier) { return placed[static_cast<std::size_t>(earlier)] == 0; });
+      };
+      while (blocked(k)) ++k;
+      placed[static_cast<std::size_t>(k)] = 1;
+      order.push_back(k);
+    }
+    return order;
+  }
+
+  /// The order of the sends of `kind` under `rule`. Both respect merged_before: a slot's chain is part of the
+  /// chain of what merges into it.
+  [[nodiscard]] std::vector<int> send_order(Transfer kind, const RingShape& ring, SendRule rule) const {
+    std::vector<int> order = slot_order(kind);
+    if (rule == SendRule::kLongestChain) {
+      const std::vector<double> chain = chain_times(kind, ring);
+      std::stable_sort(order.begin(), order.end(), [&](int x, int y) {
+        return chain[static_cast<std::size_t>(x)] > chain[static_cast<std::size_t>(y)];
+      });
+    }
+    return order;
+  }
+
+  /// The first legal send of `kind` under the send rule in force; slot 0 when there is none.
   [[nodiscard]] TransferOp next_send(const TransferState& state, Transfer kind) const {
-    if (send_rule_ == SendRule::kFirstSlot) return state.first_legal_send(kind);
-    const auto& chain = kind == Transfer::kSendRow ? row_chain_ : column_chain_;
-    TransferOp best{kind, 0};
-    for (const TransferOp& op : state.legal_ops()) {
-      if (op.kind == kind &&
-          chain[static_cast<std::size_t>(op.slot)] > chain[static_cast<std::size_t>(best.slot)]) {
-        best = op;
+    if (state.left(kind) > 0) {
+      for (const int k : kind == Transfer::kSendRow ? send_rule_->rows : send_rule_->columns) {
+        if (!state.was_issued({kind, k}) && state.objection({kind, k}) == nullptr) return {kind, k};
       }
     }
-    return best;
+    return {kind, 0};
   }
 
   [[nodiscard]] TransferOp unlock(const TransferState& state) const {
@@ -243,9 +309,9 @@ class Planner {
   TransferRules rules_;
   ScheduleCosts costs_;
   EventSimulation simulation_;
-  std::vector<double> row_chain_, column_chain_;
-  std::vector<SendRule> send_rules_;
-  SendRule send_rule_ = SendRule::kFirstSlot;
+  double lower_bound_ = 0;
+  std::vector<SendOrders> send_rules_;
+  const SendOrders* send_rule_ = nullptr;  // the one in force, an element of send_rules_
   std::vector<TransferOp> best_;
   std::vector<TransferOp> candidate_;
   double best_makespan_ = std::numeric_limits<double>::infinity();

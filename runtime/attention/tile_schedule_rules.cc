@@ -102,11 +102,4 @@ std::vector<TransferOp> TransferState::legal_ops() const {
   return ops;
 }
 
-TransferOp TransferState::first_legal_send(Transfer kind) const {
-  for (int k = 1; left(kind) > 0 && k < rules_->slots(kind); ++k) {
-    if (objection({kind, k}) == nullptr) return {kind, k};
-  }
-  return {kind, 0};
-}
-
 }  // namespace tessera::runtime

@@ -66,8 +66,6 @@ class TransferState {
   void issue(const TransferOp& op);
   /// Every op that may be issued next.
   [[nodiscard]] std::vector<TransferOp> legal_ops() const;
-  /// The legal send of `kind` with the least slot; slot 0 when there is none.
-  [[nodiscard]] TransferOp first_legal_send(Transfer kind) const;
 
  private:
   const TransferRules* rules_;
