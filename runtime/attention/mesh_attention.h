@@ -5,14 +5,24 @@
 /// nothing, so a run repeats bit for bit. A row's sum is formed as
 ///   own blocks in compute order, then the partial received from the inner ring, then from the outer ring.
 ///
-/// Shapes, on rank g with c = tokens of g under the layout:
+/// Shapes, on rank g with c = tokens of g under the layout (lengths need not divide; c may be 0):
 ///   q, o, d_o, dq   [batch, c, H, D]     k, v, dk, dv   [batch, c, G, D]     lse   [batch, H, c]
-/// with head-parallel u > 1 the exchange to [batch, u*c, H/u, D] and back happens inside.
+/// with head-parallel u > 1 the exchange to [batch, sum of c over u ranks, H/u, D] and back happens inside.
 ///
+/// Masks     causal, window, documents and any combination of them, on every layout and every shape: each
+///           rank knows the positions of the chunks in its tile, and a mask is a function of positions and
+///           documents. None is refused. Dropout is keyed by position and global head: the same mask on
+///           every shape, layout and pass.
+/// Messages  per call and rank: a-1 of Q (backward: Q, dO, lse, delta), b-1 of K with V, a-1 of partial O
+///           with lse (backward: dQ), backward b-1 of dK with dV; 2(u-1) of head exchange. Bytes: volume.h.
 /// Memory    a rows of Q and partial O, b columns of K, V, allocated once per MeshAttention in the
-///           constructor; the backward pass adds dO, dQ per row and dK, dV per column.
+///           constructor; the backward pass adds dO, dQ per row and dK, dV per column. Own tensors stay in
+///           the caller's arrays where they need not travel. Layout in tile_buffers.h.
 /// Errors    make() refuses what the shape cannot serve, saying why; a transfer that fails throws
-///           CommError (communicator.h).
+///           CommError (communicator.h), after which the object may only be destroyed.
+///
+/// The executor's parts: chunk_tokens.h (masks), tile_program.h (peers, tags, order of sums), tile_buffers.h
+/// (memory), tile_pass.h (kernels), tile_run.h (the loop), head_exchange.h.
 #pragma once
 
 #include <cstdint>
@@ -56,12 +66,16 @@ struct AttentionCall {
 /// Times of one call on this rank, by the clock given to make(); waits are those not hidden by computation.
 struct AttentionTimes {
   double total_s = 0;
-  double compute_s = 0;
-  double exposed_wait_s = 0;
-  double transfer_s = 0;  // sum over transfers of completion minus post: hidden and exposed
+  double compute_s = 0;       // kernels, sums, packing
+  double exposed_wait_s = 0;  // a block lacks its row or column, nothing is left to compute, head exchange
+  /// Sum over transfers of completion, as seen by polling, minus post: hidden and exposed.
+  double transfer_s = 0;
 };
 
-/// One thing that happened, for traces: kind is "block", "receive_row", "wait", ...
+/// One thing that happened, for traces. Kinds: "block", "add" (a partial received), "delta", "pack",
+/// "pack_heads", "unpack_heads"; transfers "receive_row", "receive_column", "send_row", "send_column";
+/// waits "wait", "head_exchange". Transfers overlap the others, which do not overlap each other except that
+/// an "add" may lie in a "wait". Row and column are slots, 0 where they do not apply.
 struct AttentionEvent {
   const char* kind = "";
   int row = 0;
@@ -70,10 +84,15 @@ struct AttentionEvent {
   Nanoseconds end{0};
 };
 
+/// What make() refuses on `ranks` ranks, kInvalidArgument with the remedy: a mesh of another size, heads or
+/// kv_heads that do not divide by shape.heads, dims, window, scale, dropout or costs out of range.
+[[nodiscard]] Status check_attention_config(const AttentionConfig& config, int ranks);
+
 class MeshAttention {
  public:
-  /// Collective over `comm` (splits it). comm.size() must equal shape.ranks(); heads must divide by
-  /// shape.heads, kv_heads too. Both are kInvalidArgument with the remedy, on every rank alike.
+  /// Collective over `comm` (splits it). Refuses what check_attention_config refuses, and configurations
+  /// that differ between ranks, with the same Status on every rank. `comm` and `clock` must outlive the
+  /// result: waits use comm's deadline, and its other operations in flight are polled between blocks.
   static Result<std::unique_ptr<MeshAttention>> make(Communicator& comm, const AttentionConfig& config,
                                                      const Clock& clock);
   virtual ~MeshAttention() = default;

@@ -1,0 +1,302 @@
+#include "runtime/attention/mesh_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "algos/base/require.h"
+#include "runtime/attention/chunk_tokens.h"
+#include "runtime/attention/head_exchange.h"
+#include "runtime/attention/tile_assignment.h"
+#include "runtime/attention/tile_buffers.h"
+#include "runtime/attention/tile_pass.h"
+#include "runtime/attention/tile_program.h"
+#include "runtime/attention/tile_run.h"
+#include "runtime/comm/collectives.h"
+
+namespace tessera::runtime {
+namespace {
+
+std::string fingerprint(const AttentionConfig& c) {
+  const auto costs = [](const ScheduleCosts& s) {
+    return fmt::format("{}/{}/{}/{}/{}/{}/{}", s.block, s.receive_row, s.receive_column, s.send_row,
+                       s.send_column, s.outer_factor, s.two_lanes);
+  };
+  return fmt::format(
+      "mesh u{}:({}.{})x({}.{}), layout {}, {} sequences of {} tokens, {}/{} heads of {}, causal {}, window "
+      "{}, scale {}, dropout {}, costs {} and {}",
+      c.shape.heads, c.shape.q.outer, c.shape.q.inner, c.shape.kv.outer, c.shape.kv.inner,
+      token_layout_name(c.layout), c.dims.batch, c.dims.tokens, c.dims.heads, c.dims.kv_heads,
+      c.dims.head_dim, c.causal, c.window, c.scale, c.dropout, costs(c.forward_costs),
+      costs(c.backward_costs));
+}
+
+/// Ranks that were told different things would wait for each other in vain: found out here, by all alike.
+Status check_agreement(Communicator& comm, const AttentionConfig& config) {
+  const std::string mine = fingerprint(config);
+  const auto all = all_gather_bytes(comm, std::as_bytes(std::span(mine)));
+  for (std::size_t r = 1; r < all.size(); ++r) {
+    if (all[r] == all[0]) continue;
+    const auto text = [&](std::size_t rank) {
+      return std::string(reinterpret_cast<const char*>(all[rank].data()), all[rank].size());
+    };
+    return bad_input({.file = "",
+                      .field = "attention configuration",
+                      .found = fmt::format("rank 0: {}; rank {}: {}", text(0), r, text(r)),
+                      .expected = "the same on every rank of the group",
+                      .remedy = "start every rank with the same plan and the same model"});
+  }
+  return {};
+}
+
+std::unique_ptr<Communicator> split_if(bool wanted, Communicator& comm, int color, int key) {
+  return wanted ? comm.split(color, key) : nullptr;
+}
+
+TileGeometry make_geometry(const AttentionConfig& config, int rank) {
+  const MeshShape& shape = config.shape;
+  const int super_rank = rank / shape.heads;
+  TileGeometry tile;
+  tile.batch = config.dims.batch;
+  tile.heads = config.dims.heads / shape.heads;
+  tile.kv_heads = config.dims.kv_heads / shape.heads;
+  tile.head_dim = config.dims.head_dim;
+  tile.first_head = rank % shape.heads * tile.heads;
+  const TileAssignment assignment(shape);
+  const auto chunk = [&](Chunk which) {
+    return ChunkTokens(super_rank_positions(shape, config.layout, config.dims.tokens, which.value),
+                       config.dims.batch);
+  };
+  for (int p = 0; p < shape.a(); ++p) tile.rows.push_back(chunk(assignment.row_chunk(super_rank, Row(p))));
+  for (int q = 0; q < shape.b(); ++q) {
+    tile.columns.push_back(chunk(assignment.column_chunk(super_rank, Column(q))));
+  }
+  return tile;
+}
+
+/// Slot 0 needs memory where its tensors travel together, or are not the caller's (head-parallel).
+OwnSlot own_slot(const MeshShape& shape) {
+  const bool exchanged = shape.heads > 1;
+  return {exchanged || shape.a() > 1, exchanged, exchanged || shape.b() > 1, exchanged};
+}
+
+class Executor final : public MeshAttention {
+ public:
+  Executor(Communicator& comm, const AttentionConfig& config, const Clock& clock)
+      : comm_(comm),
+        config_(config),
+        clock_(clock),
+        assignment_(config.shape),
+        super_rank_(comm.rank().value / config.shape.heads),
+        share_(comm.rank().value % config.shape.heads),
+        positions_(
+            token_positions(config.layout, config.dims.tokens, config.shape.ranks(), comm.rank().value)),
+        tile_(make_geometry(config, comm.rank().value)),
+        forward_program_(Pass::kForward, config.shape, config.forward_costs, assignment_.q_index(super_rank_),
+                         assignment_.kv_index(super_rank_)),
+        backward_program_(Pass::kBackward, config.shape, config.backward_costs,
+                          assignment_.q_index(super_rank_), assignment_.kv_index(super_rank_)),
+        buffers_(tile_, own_slot(config.shape),
+                 std::max(forward_program_.staging(true), backward_program_.staging(true)),
+                 backward_program_.staging(false)) {
+    const MeshShape& shape = config.shape;
+    const int u = assignment_.kv_index(super_rank_);
+    const int v = assignment_.q_index(super_rank_);
+    q_ring_ = split_if(shape.a() > 1, comm, u * shape.heads + share_, v);
+    kv_ring_ = split_if(shape.b() > 1, comm, v * shape.heads + share_, u);
+    head_group_ = split_if(shape.heads > 1, comm, super_rank_, share_);
+    if (config_.scale == 0) config_.scale = 1.0F / std::sqrt(static_cast<float>(config.dims.head_dim));
+    const std::int64_t own_floats = config.dims.batch * own_tokens() * config.dims.heads;
+    if (shape.heads > 1) {
+      std::vector<std::vector<std::int32_t>> positions;
+      for (int w = 0; w < shape.heads; ++w) {
+        positions.push_back(
+            token_positions(config.layout, config.dims.tokens, shape.ranks(), super_rank_ * shape.heads + w));
+      }
+      // The backward pass has the most: Q, dO, lse, delta, K, V.
+      const std::int64_t floats_per_token =
+          2 * tile_.batch *
+          (std::int64_t{tile_.heads} * (tile_.head_dim + 1) + std::int64_t{tile_.kv_heads} * tile_.head_dim);
+      exchange_.emplace(*head_group_, tile_.batch, std::move(positions), floats_per_token);
+      delta_ = kernels::Buffer<float>(std::max<std::int64_t>(own_floats, 1));
+    } else if (shape.a() == 1) {
+      delta_ = kernels::Buffer<float>(std::max<std::int64_t>(own_floats, 1));
+    }
+  }
+
+  void forward(const float* q, const float* k, const float* v, float* o, float* lse,
+               const AttentionCall& call) override {
+    const Nanoseconds start = begin(call);
+    const std::int64_t key = tile_.key_floats(0);
+    float* const bundle = buffers_.row_bundle(0);
+    float* const pair = buffers_.column_bundle(0);
+    OwnForward own{q, k, v, o, lse};
+    if (exchange_) {
+      own = {bundle, pair, pair + key, buffers_.row_partial(0),
+             buffers_.row_partial(0) + tile_.query_floats(0)};
+      const std::vector<ExchangedTensor> in = {query(q, bundle), key_value(k, pair),
+                                               key_value(v, pair + key)};
+      exchange_->heads_to_ranks(in, meter());
+    } else if (pair != nullptr) {
+      const Nanoseconds pack = clock_.now();
+      own.k = copy(pair, k, key);
+      own.v = copy(pair + key, v, key);
+      meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
+    }
+    ForwardTile work(tile_, buffers_, tile_call(call), own);
+    run_tile(forward_program_, work, rings(), meter());
+    if (exchange_) {
+      const std::vector<ExchangedTensor> out = {query(own.o, o), statistic(own.lse, lse)};
+      exchange_->tokens_to_ranks(out, meter());
+    }
+    end(start);
+  }
+
+  void backward(const float* q, const float* k, const float* v, const float* o, const float* lse,
+                const float* d_o, float* dq, float* dk, float* dv, const AttentionCall& call) override {
+    const Nanoseconds start = begin(call);
+    const std::int64_t queries = tile_.query_floats(0);
+    const std::int64_t stats = tile_.stat_floats(0);
+    const std::int64_t key = tile_.key_floats(0);
+    float* const bundle = buffers_.row_bundle(0);
+    float* const pair = buffers_.column_bundle(0);
+    // The owner forms delta, so that O need not travel.
+    float* const delta = delta_.size() > 0 ? delta_.data() : bundle + 2 * queries + stats;
+    form_delta(delta, d_o, o);
+
+    OwnBackward own{q, d_o, lse, delta, k, v, dq, dk, dv};
+    if (bundle != nullptr) {
+      own.q = bundle;
+      own.d_o = bundle + queries;
+      own.lse = bundle + 2 * queries;
+      own.delta = bundle + 2 * queries + stats;
+    }
+    if (pair != nullptr) {
+      own.k = pair;
+      own.v = pair + key;
+    }
+    if (exchange_) {
+      own.dq = buffers_.row_partial(0);
+      own.dk = buffers_.column_grad(0);
+      own.dv = own.dk + key;
+      const std::vector<ExchangedTensor> in = {query(q, bundle),
+                                               query(d_o, bundle + queries),
+                                               statistic(lse, bundle + 2 * queries),
+                                               statistic(delta, bundle + 2 * queries + stats),
+                                               key_value(k, pair),
+                                               key_value(v, pair + key)};
+      exchange_->heads_to_ranks(in, meter());
+    } else {
+      const Nanoseconds pack = clock_.now();
+      if (bundle != nullptr) {
+        copy(bundle, q, queries);
+        copy(bundle + queries, d_o, queries);
+        copy(bundle + 2 * queries, lse, stats);
+      }
+      if (pair != nullptr) {
+        copy(pair, k, key);
+        copy(pair + key, v, key);
+      }
+      meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
+    }
+    BackwardTile work(tile_, buffers_, tile_call(call), own);
+    run_tile(backward_program_, work, rings(), meter());
+    if (exchange_) {
+      const std::vector<ExchangedTensor> out = {query(own.dq, dq), key_value(own.dk, dk),
+                                                key_value(own.dv, dv)};
+      exchange_->tokens_to_ranks(out, meter());
+    }
+    end(start);
+  }
+
+  [[nodiscard]] std::span<const std::int32_t> positions() const override { return positions_; }
+  [[nodiscard]] const AttentionTimes& last_times() const override { return times_; }
+  void set_observer(std::function<void(const AttentionEvent&)> observer) override {
+    observer_ = std::move(observer);
+  }
+
+ private:
+  [[nodiscard]] std::int64_t own_tokens() const { return static_cast<std::int64_t>(positions_.size()); }
+  [[nodiscard]] TileMeter meter() { return {&clock_, &times_, &observer_}; }
+  [[nodiscard]] TileRings rings() const { return {&comm_, q_ring_.get(), kv_ring_.get()}; }
+  [[nodiscard]] TileCall tile_call(const AttentionCall& call) const {
+    return {config_.scale, config_.causal, config_.window, config_.dropout, call.dropout_keys};
+  }
+
+  [[nodiscard]] ExchangedTensor query(const float* from, float* to) const {
+    return {from, to, config_.dims.heads, config_.dims.head_dim, false};
+  }
+  [[nodiscard]] ExchangedTensor key_value(const float* from, float* to) const {
+    return {from, to, config_.dims.kv_heads, config_.dims.head_dim, false};
+  }
+  [[nodiscard]] ExchangedTensor statistic(const float* from, float* to) const {
+    return {from, to, config_.dims.heads, 1, true};
+  }
+
+  static float* copy(float* to, const float* from, std::int64_t count) {
+    std::copy_n(from, count, to);
+    return to;
+  }
+
+  Nanoseconds begin(const AttentionCall& call) {
+    const AttentionDims& dims = config_.dims;
+    TS_REQUIRE(call.documents.empty() ||
+                   static_cast<std::int64_t>(call.documents.size()) == dims.batch * dims.tokens,
+               call.documents.size(), dims.batch, dims.tokens);
+    TS_REQUIRE(call.dropout_keys.empty() || static_cast<std::int64_t>(call.dropout_keys.size()) == dims.batch,
+               call.dropout_keys.size(), dims.batch);
+    const Nanoseconds start = clock_.now();
+    times_ = {};
+    for (ChunkTokens& chunk : tile_.rows) chunk.set_documents(call.documents, dims.tokens);
+    for (ChunkTokens& chunk : tile_.columns) chunk.set_documents(call.documents, dims.tokens);
+    return start;
+  }
+  void end(Nanoseconds start) { times_.total_s = seconds(clock_.now() - start); }
+
+  void form_delta(float* delta, const float* d_o, const float* o) {
+    const Nanoseconds start = clock_.now();
+    const int heads = config_.dims.heads;
+    const int width = config_.dims.head_dim;
+    for (std::int64_t s = 0; s < config_.dims.batch; ++s) {
+      const std::int64_t rows = s * own_tokens() * heads;
+      kernels::attention_delta(delta + rows, d_o + rows * width, o + rows * width, own_tokens(),
+                               std::int64_t{heads} * width, heads, width);
+    }
+    meter().record("delta", 0, 0, start, &AttentionTimes::compute_s);
+  }
+
+  Communicator& comm_;
+  AttentionConfig config_;
+  const Clock& clock_;
+  TileAssignment assignment_;
+  int super_rank_;
+  int share_;
+  std::vector<std::int32_t> positions_;
+  TileGeometry tile_;
+  TileProgram forward_program_;
+  TileProgram backward_program_;
+  TileBuffers buffers_;
+  std::unique_ptr<Communicator> q_ring_;
+  std::unique_ptr<Communicator> kv_ring_;
+  std::unique_ptr<Communicator> head_group_;
+  std::optional<HeadExchange> exchange_;
+  kernels::Buffer<float> delta_;  // own tokens, all heads; where the row bundle has no place for it
+  AttentionTimes times_;
+  std::function<void(const AttentionEvent&)> observer_;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<MeshAttention>> MeshAttention::make(Communicator& comm, const AttentionConfig& config,
+                                                           const Clock& clock) {
+  TS_TRY(check_agreement(comm, config));
+  TS_TRY(check_attention_config(config, comm.size()));
+  return std::unique_ptr<MeshAttention>(std::make_unique<Executor>(comm, config, clock));
+}
+
+}  // namespace tessera::runtime

@@ -1,0 +1,68 @@
+/// A TileSchedule made ready to run on one rank: peers, tags, who adds to what, buffers for what comes in.
+///
+/// Everything here follows from (pass, shape, costs) and the rank's place in its two rings, so it is worked
+/// out once and a call only walks through it.
+///
+/// Staging. A received partial is added to its slot after the slot's own blocks, so it may have to wait.
+/// How many can wait at once follows from the list: when a lane reaches op j, all its ops before j are over,
+/// and with them the blocks they needed; what is then certain to have been added holds no buffer. A flat
+/// ring needs one or two buffers however many hops it has.
+///
+/// Example, 4x2, forward, rank 0, list "Q1 K1 Q2 Q3 O1 O2 O3": op O1 ships row 1 to rank 3 and receives from
+/// rank 1 its row 1, which is chunk 2, row 2 here; O2 then ships row 2 with that partial added.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <vector>
+
+#include "algos/base/index.h"
+#include "runtime/attention/tile_assignment.h"
+#include "runtime/attention/tile_schedule.h"
+#include "runtime/comm/communicator.h"
+
+namespace tessera::runtime {
+
+/// One transfer as this rank takes part in it.
+struct TileTransfer {
+  TransferOp op;
+  Rank to;    // in the ring's communicator
+  Rank from;  // in the ring's communicator
+  int tag = 0;
+  Traffic traffic = Traffic::kQuery;
+  int sent_slot = 0;      // own slot that leaves
+  int received_slot = 0;  // own slot that is filled, or added to
+};
+
+class TileProgram {
+ public:
+  /// Requires  0 <= q_index < a, 0 <= kv_index < b.
+  TileProgram(Pass pass, const MeshShape& shape, const ScheduleCosts& costs, int q_index, int kv_index);
+
+  [[nodiscard]] const TileSchedule& schedule() const { return schedule_; }
+  [[nodiscard]] const std::vector<TileTransfer>& transfers() const { return transfers_; }
+  /// Positions in transfers() of each lane's ops, in order.
+  [[nodiscard]] const std::array<std::vector<std::size_t>, 2>& lanes() const { return lanes_; }
+
+  /// Positions of the sends that add to row (column) `slot`, in the order of addition: the partial of the
+  /// inner ring, then that of the outer ring.
+  [[nodiscard]] const std::vector<std::size_t>& additions(bool row, int slot) const {
+    return (row ? row_additions_ : column_additions_)[static_cast<std::size_t>(slot)];
+  }
+  /// Buffers for received partials of rows (columns) that must be on hand.
+  [[nodiscard]] int staging(bool row) const { return row ? row_staging_ : column_staging_; }
+
+ private:
+  void add_rings(int q_index, int kv_index);
+  [[nodiscard]] int staging_needed(Transfer kind) const;
+
+  TileSchedule schedule_;
+  std::vector<TileTransfer> transfers_;
+  std::array<std::vector<std::size_t>, 2> lanes_;
+  std::vector<std::vector<std::size_t>> row_additions_;
+  std::vector<std::vector<std::size_t>> column_additions_;
+  int row_staging_ = 0;
+  int column_staging_ = 0;
+};
+
+}  // namespace tessera::runtime
