@@ -21,16 +21,20 @@ std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
 /// A collective in flight: waits and polls of its communicator advance it.
 class InFlight : public Request::Operation {
  public:
-  explicit InFlight(Communicator& comm) : comm_(comm), tag_(comm.next_collective_tag()) {
-    comm_.enter_flight(*this);
+  explicit InFlight(Communicator& comm)
+      : comm_(comm), tag_(comm.next_collective_tag()), in_flight_(comm.in_flight()) {
+    in_flight_->push_back(this);
   }
-  ~InFlight() override { comm_.leave_flight(*this); }
+  ~InFlight() override { std::erase(*in_flight_, this); }
   InFlight(const InFlight&) = delete;
   InFlight& operator=(const InFlight&) = delete;
 
  protected:
   Communicator& comm_;
   int tag_;
+
+ private:
+  Communicator::InFlight in_flight_;  // while unwinding the communicator may go first
 };
 
 /// Reduce-scatter, all-gather, and the two in a row, as one pipeline around the ring.

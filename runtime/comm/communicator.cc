@@ -116,7 +116,8 @@ void Communicator::wait_all(std::span<Request> requests) {
 
 void Communicator::poll() {
   // By index: an operation never enters or leaves the list from inside progress().
-  for (std::size_t i = 0; i < shared_->in_flight.size(); ++i) (void)shared_->in_flight[i]->progress();
+  const auto& operations = *shared_->in_flight;
+  for (std::size_t i = 0; i < operations.size(); ++i) (void)operations[i]->progress();
 }
 
 int Communicator::next_collective_tag() {

@@ -79,8 +79,9 @@ class CommError : public std::runtime_error {
   Cause cause_;
 };
 
-/// One outstanding operation. Move-only; the buffers it was given must live until it is done.
-/// Destroying an unfinished Request is legal only when unwinding from a CommError.
+/// One outstanding operation. Move-only; the buffers and the communicator it was given must live until it
+/// is done. Destroying an unfinished Request is legal only when unwinding from a CommError: over threads the
+/// message is withdrawn, over MPI it may still be written, so that the process must then end.
 class Request {
  public:
   /// What an implementation provides: progress() returns true once, and for ever after, when done.
@@ -159,8 +160,9 @@ class Communicator {
   [[nodiscard]] int next_collective_tag();
   /// Buffers that outlive one collective, so that the steady state allocates and first-touches nothing.
   [[nodiscard]] const std::shared_ptr<ScratchPool>& scratch() const { return shared_->scratch; }
-  void enter_flight(Request::Operation& operation) { shared_->in_flight.push_back(&operation); }
-  void leave_flight(Request::Operation& operation) { std::erase(shared_->in_flight, &operation); }
+  /// The collectives that poll() advances; each enters and leaves by itself.
+  using InFlight = std::shared_ptr<std::vector<Request::Operation*>>;
+  [[nodiscard]] const InFlight& in_flight() const { return shared_->in_flight; }
 
  protected:
   Communicator() : shared_(std::make_shared<Shared>()) {}
@@ -179,7 +181,7 @@ class Communicator {
  private:
   struct Shared {
     std::shared_ptr<ScratchPool> scratch = std::make_shared<ScratchPool>();
-    std::vector<Request::Operation*> in_flight;
+    InFlight in_flight = std::make_shared<std::vector<Request::Operation*>>();
   };
   std::shared_ptr<Shared> shared_;
   int collectives_started_ = 0;
