@@ -14,7 +14,7 @@
 #define HWY_TARGET_INCLUDE "kernels/loss/cross_entropy_cpu.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include <hwy/contrib/math/math-inl.h>
+#include "kernels/device/exp-inl.h"
 // clang-format on
 
 #ifndef TESSERA_CROSS_ENTROPY_ONCE
@@ -54,14 +54,6 @@ HWY_INLINE float largest_of(const float* x, std::int64_t n) {
   return largest;
 }
 
-/// exp(x - shift). Highway's exp turns NaN into 0; here it stays NaN, so that a broken model shows in the
-/// loss.
-template <class Tag, class Vec = hn::Vec<Tag>>
-HWY_INLINE Vec shifted_exp(Tag d, Vec x, Vec shift) {
-  const Vec z = hn::Sub(x, shift);
-  return hn::IfThenElse(hn::Eq(z, z), hn::Exp(d, z), z);
-}
-
 /// sum_i exp(x[i] - shift), each term stored over x[i] if kStore.
 template <bool kStore>
 HWY_INLINE float sum_exp(float* x, std::int64_t n, float shift) {
@@ -73,8 +65,8 @@ HWY_INLINE float sum_exp(float* x, std::int64_t n, float shift) {
   V s1 = s0;
   std::int64_t i = 0;
   for (; i + 2 * lanes <= n; i += 2 * lanes) {
-    const V e0 = shifted_exp(d, hn::LoadU(d, x + i), shift_v);
-    const V e1 = shifted_exp(d, hn::LoadU(d, x + i + lanes), shift_v);
+    const V e0 = exp_of_nonpositive(d, hn::Sub(hn::LoadU(d, x + i), shift_v));
+    const V e1 = exp_of_nonpositive(d, hn::Sub(hn::LoadU(d, x + i + lanes), shift_v));
     if constexpr (kStore) {
       hn::StoreU(e0, d, x + i);
       hn::StoreU(e1, d, x + i + lanes);
@@ -84,7 +76,7 @@ HWY_INLINE float sum_exp(float* x, std::int64_t n, float shift) {
   }
   float sum = hn::GetLane(hn::SumOfLanes(d, hn::Add(s0, s1)));
   for (; i < n; ++i) {
-    const float e = hn::GetLane(shifted_exp(one, hn::LoadU(one, x + i), hn::Set(one, shift)));
+    const float e = hn::GetLane(exp_of_nonpositive(one, hn::Set(one, x[i] - shift)));
     if constexpr (kStore) x[i] = e;
     sum += e;
   }

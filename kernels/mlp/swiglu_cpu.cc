@@ -11,7 +11,7 @@
 #define HWY_TARGET_INCLUDE "kernels/mlp/swiglu_cpu.cc"
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
-#include <hwy/contrib/math/math-inl.h>
+#include "kernels/device/exp-inl.h"
 // clang-format on
 
 HWY_BEFORE_NAMESPACE();
@@ -20,12 +20,12 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-/// 1 / (1 + exp(-z)). Highway's exp is within 1 ulp up to 104, where it is already infinite and the result
-/// a clean 0.
+/// 1 / (1 + exp(-z)), as exp(z) / (1 + exp(z)) for negative z, so that no exponential overflows.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V sigmoid(D d, V z) {
   const V one = hn::Set(d, 1.0F);
-  return hn::Div(one, hn::Add(one, hn::Exp(d, hn::Min(hn::Neg(z), hn::Set(d, 104.0F)))));
+  const V e = exp_of_nonpositive(d, hn::Neg(hn::Abs(z)));
+  return hn::Div(hn::IfThenElse(hn::Lt(z, hn::Zero(d)), e, one), hn::Add(one, e));
 }
 
 template <class D>

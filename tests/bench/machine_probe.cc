@@ -4,6 +4,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <time.h>
 
 #include "kernels/device/buffer.h"
 #include "kernels/device/thread_pool.h"
@@ -28,8 +29,10 @@ double fma_rounds(std::int64_t rounds, float* sink) {
   const hn::ScalableTag<float> d;
   const auto factor = hn::Set(d, 0.999F);
   const auto term = hn::Set(d, 0.001F);
-  auto a0 = term, a1 = term, a2 = term, a3 = term, a4 = term, a5 = term;
-  auto b0 = term, b1 = term, b2 = term, b3 = term, b4 = term, b5 = term;
+  // Different beginnings, or the compiler would compute one chain for all.
+  const auto from = [&](float x) HWY_ATTR { return hn::Set(d, x + *sink); };
+  auto a0 = from(0), a1 = from(1), a2 = from(2), a3 = from(3), a4 = from(4), a5 = from(5);
+  auto b0 = from(6), b1 = from(7), b2 = from(8), b3 = from(9), b4 = from(10), b5 = from(11);
   for (std::int64_t i = 0; i < rounds; ++i) {
     a0 = hn::MulAdd(a0, factor, term);
     a1 = hn::MulAdd(a1, factor, term);
@@ -72,21 +75,32 @@ double seconds_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
+double now(int threads) {
+  if (threads > 1) return seconds_now();
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+}
+
 }  // namespace
+
+Stopwatch::Stopwatch(int threads) : threads_(threads), start_(now(threads)) {}
+
+double Stopwatch::seconds() const { return now(threads_) - start_; }
 
 double peak_flops_per_s(int threads) {
   kernels::ThreadPool pool(threads);
   double best = 0;
   for (int repeat = 0; repeat < 20; ++repeat) {
     std::array<double, 256> flops{};
-    const double start = seconds_now();
+    const Stopwatch watch(threads);
     pool.run(std::min(threads, 256), [&](std::int64_t i) {
       static thread_local float sink;
       flops[static_cast<std::size_t>(i)] = HWY_DYNAMIC_DISPATCH(fma_rounds)(1'000'000, &sink);
     });
     double total = 0;
     for (const double f : flops) total += f;
-    best = std::max(best, total / (seconds_now() - start));
+    best = std::max(best, total / watch.seconds());
   }
   return best;
 }
@@ -100,11 +114,11 @@ double triad_bytes_per_s(int threads) {
   const kernels::ScopedPool scoped(pool);
   double best = 0;
   for (int repeat = 0; repeat < 8; ++repeat) {
-    const double start = seconds_now();
+    const Stopwatch watch(threads);
     kernels::parallel_ranges(kFloats, 65536, [&](std::int64_t begin, std::int64_t end) {
       HWY_DYNAMIC_DISPATCH(triad)(a.data() + begin, b.data() + begin, c.data() + begin, end - begin);
     });
-    best = std::max(best, 12.0 * static_cast<double>(kFloats) / (seconds_now() - start));
+    best = std::max(best, 12.0 * static_cast<double>(kFloats) / watch.seconds());
   }
   return best;
 }

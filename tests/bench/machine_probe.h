@@ -15,4 +15,15 @@ namespace tessera::bench {
 /// The instruction set our kernels dispatch to here.
 [[nodiscard]] std::string_view simd_target();
 
+/// Seconds since construction: of this thread's CPU time if it works alone, else by the clock.
+class Stopwatch {
+ public:
+  explicit Stopwatch(int threads);
+  [[nodiscard]] double seconds() const;
+
+ private:
+  int threads_;
+  double start_;
+};
+
 }  // namespace tessera::bench
