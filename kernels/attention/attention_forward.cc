@@ -51,7 +51,7 @@ HWY_INLINE void mask_and_max(const AttentionBlock& block, const KeyTile& tile, K
       }
       top = hn::Max(top, x);
     }
-    largest[r] = hn::GetLane(hn::MaxOfLanes(kF, top));
+    largest[r] = greatest(top);
   }
 }
 

@@ -218,6 +218,17 @@ HWY_INLINE Vec exp2(Vec x) {
   return hn::Mul(p, hn::BitCast(kF, hn::ShiftLeft<23>(hn::BitCast(kI, shifted))));
 }
 
+/// The greatest lane. Highway's emulated vectors start from the least finite float and would lose -inf.
+HWY_INLINE float greatest(Vec x) {
+#if HWY_TARGET == HWY_EMU128
+  float lanes[kLanes];
+  hn::StoreU(x, kF, lanes);
+  return *std::max_element(lanes, lanes + kLanes);
+#else
+  return hn::GetLane(hn::MaxOfLanes(kF, x));
+#endif
+}
+
 /// Lanes of keys [j, j + kLanes) that the query may see.
 HWY_INLINE VecMask allowed(const BlockMask& mask, const KeyTile& tile, int j, std::int32_t q_position,
                            std::int32_t q_document) {

@@ -3,62 +3,8 @@
 //   attention-bench [--benchmark_filter=...]
 //
 // GFLOP/s count unmasked pairs alone: 4 D flops each forward, 10 D backward. `of_peak` divides by what a
-// loop of independent FMAs in the widest vectors reaches on the same threads, probed between repetitions;
-// on a machine that others use, best against best is the ratio that says something about the kernel.
-#include "kernels/device/simd_targets.h"
-
-#undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "tests/bench/attention_bench.cc"
-#include <hwy/foreach_target.h>
-#include <hwy/highway.h>
-
-HWY_BEFORE_NAMESPACE();
-namespace tessera::HWY_NAMESPACE {
-namespace hn = hwy::HWY_NAMESPACE;
-
-/// `steps` times 12 independent FMAs; returns something that depends on all, so that none is dropped.
-float fma_steps(int steps) {
-  const hn::ScalableTag<float> f;
-  const auto a = hn::Set(f, 0.999F);
-  const auto b = hn::Set(f, 0.001F);
-  // Each chain starts elsewhere: equal ones would be merged into one.
-  auto x0 = hn::Set(f, 0.10F);
-  auto x1 = hn::Set(f, 0.11F);
-  auto x2 = hn::Set(f, 0.12F);
-  auto x3 = hn::Set(f, 0.13F);
-  auto x4 = hn::Set(f, 0.14F);
-  auto x5 = hn::Set(f, 0.15F);
-  auto y0 = hn::Set(f, 0.20F);
-  auto y1 = hn::Set(f, 0.21F);
-  auto y2 = hn::Set(f, 0.22F);
-  auto y3 = hn::Set(f, 0.23F);
-  auto y4 = hn::Set(f, 0.24F);
-  auto y5 = hn::Set(f, 0.25F);
-  for (int i = 0; i < steps; ++i) {
-    x0 = hn::MulAdd(x0, a, b);
-    x1 = hn::MulAdd(x1, a, b);
-    x2 = hn::MulAdd(x2, a, b);
-    x3 = hn::MulAdd(x3, a, b);
-    x4 = hn::MulAdd(x4, a, b);
-    x5 = hn::MulAdd(x5, a, b);
-    y0 = hn::MulAdd(y0, a, b);
-    y1 = hn::MulAdd(y1, a, b);
-    y2 = hn::MulAdd(y2, a, b);
-    y3 = hn::MulAdd(y3, a, b);
-    y4 = hn::MulAdd(y4, a, b);
-    y5 = hn::MulAdd(y5, a, b);
-  }
-  const auto x = hn::Add(hn::Add(hn::Add(x0, x1), hn::Add(x2, x3)), hn::Add(x4, x5));
-  const auto y = hn::Add(hn::Add(hn::Add(y0, y1), hn::Add(y2, y3)), hn::Add(y4, y5));
-  return hn::GetLane(hn::SumOfLanes(f, hn::Add(x, y)));
-}
-
-double flops_per_step() { return 2.0 * 12 * static_cast<double>(hn::Lanes(hn::ScalableTag<float>())); }
-
-}  // namespace tessera::HWY_NAMESPACE
-HWY_AFTER_NAMESPACE();
-
-#if HWY_ONCE
+// loop of independent FMAs in the widest vectors reaches on the same threads, probed before and
+// after; on a machine that others use, best against best is the ratio that says something about the kernel.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
@@ -73,11 +19,9 @@ HWY_AFTER_NAMESPACE();
 #include "kernels/attention/attention.h"
 #include "kernels/device/buffer.h"
 #include "kernels/device/thread_pool.h"
+#include "tests/bench/machine_probe.h"
 
 namespace tessera {
-HWY_EXPORT(fma_steps);
-HWY_EXPORT(flops_per_step);
-
 namespace {
 
 using Seconds = std::chrono::duration<double>;
@@ -87,17 +31,6 @@ double seconds(const Body& body) {
   const auto start = std::chrono::steady_clock::now();
   body();
   return Seconds(std::chrono::steady_clock::now() - start).count();
-}
-
-/// GFLOP/s of FMAs on all workers of this thread's pool, over about a millisecond.
-double fma_gflops() {
-  constexpr int kSteps = 100000;
-  const int threads = kernels::parallel_threads();
-  const double t = seconds([&] {
-    kernels::parallel_for(
-        threads, [&](std::int64_t) { benchmark::DoNotOptimize(HWY_DYNAMIC_DISPATCH(fma_steps)(kSteps)); });
-  });
-  return threads * kSteps * HWY_DYNAMIC_DISPATCH(flops_per_step)() / t * 1e-9;
 }
 
 struct Operands {
@@ -167,17 +100,17 @@ void attention(benchmark::State& state, bool backward, int tokens, int width, bo
   const double pairs = causal ? 0.5 * tokens * (tokens + 1.0) : static_cast<double>(tokens) * tokens;
   const double flops = pairs * heads * width * (backward ? 10 : 4);
   double best = HUGE_VAL;
-  double peak = 0;
+  double peak = bench::peak_flops_per_s(threads);
   for (auto _ : state) {
     if (!backward) x.start_rows();
-    peak = std::max(peak, fma_gflops());
     const double t = seconds([&] { backward ? x.backward() : x.forward(); });
     state.SetIterationTime(t);
     best = std::min(best, t);
   }
+  peak = std::max(peak, bench::peak_flops_per_s(threads));
   state.counters["GFLOPs"] = flops / best * 1e-9;
-  state.counters["peak_GFLOPs"] = peak;
-  state.counters["of_peak"] = flops / best * 1e-9 / peak;
+  state.counters["peak_GFLOPs"] = peak * 1e-9;
+  state.counters["of_peak"] = flops / best / peak;
 }
 
 }  // namespace
@@ -209,4 +142,3 @@ int main(int argc, char** argv) {
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 1;
   benchmark::RunSpecifiedBenchmarks();
 }
-#endif
