@@ -67,22 +67,21 @@ void register_products() {
           const char* name;
           std::int64_t out, in;
         };
-        for (const auto& [name, out, in] :
-             {Layer{"qkv", 3 * width, width}, Layer{"out", width, width}, Layer{"gate_up", 6 * width, width},
-              Layer{"down", width, 3 * width}}) {
+        for (const Layer layer : {Layer{"qkv", 3 * width, width}, Layer{"out", width, width},
+                                  Layer{"gate_up", 6 * width, width}, Layer{"down", width, 3 * width}}) {
           const std::string where = "/T:" + std::to_string(tokens) + "/D:" + std::to_string(width) +
                                     "/threads:" + std::to_string(threads);
           const auto add = [&](const char* pass, GemmShape shape, Transpose ta, Transpose tb, float beta) {
             benchmark::RegisterBenchmark(
-                (std::string(name) + "/" + pass + where).c_str(),
+                (std::string(layer.name) + "/" + pass + where).c_str(),
                 [=](benchmark::State& state) { time_product(state, shape, ta, tb, beta, threads); })
                 ->UseRealTime()
                 ->MinTime(0.05)
                 ->Unit(benchmark::kMicrosecond);
           };
-          add("forward_NT", {tokens, out, in}, kN, kT, 0);
-          add("d_input_NN", {tokens, in, out}, kN, kN, 0);
-          add("d_weight_TN", {out, in, tokens}, kT, kN, 1);
+          add("forward_NT", {tokens, layer.out, layer.in}, kN, kT, 0);
+          add("d_input_NN", {tokens, layer.in, layer.out}, kN, kN, 0);
+          add("d_weight_TN", {layer.out, layer.in, tokens}, kT, kN, 1);
         }
       }
     }
