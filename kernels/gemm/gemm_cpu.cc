@@ -93,6 +93,10 @@ void gemm(GemmShape shape, Transpose transpose_a, Transpose transpose_b, float a
   TS_REQUIRE(ldb >= (b_transposed ? k : n), ldb, n, k);
 
   const Cut cut = choose_cut(shape, transpose_b);
+  if (cut.along_m * cut.along_n == 1) {
+    internal::gemm_piece(shape, transpose_a, transpose_b, alpha, a, lda, b, ldb, beta, c, ldc);
+    return;
+  }
   parallel_for(cut.along_m * cut.along_n, [&, m = m, n = n, k = k](std::int64_t piece) {
     const std::int64_t row = piece / cut.along_n;
     const std::int64_t column = piece % cut.along_n;
