@@ -4,14 +4,13 @@
 ///
 /// A row is a message size: median milliseconds over the repeats of the slowest rank, bus bandwidth
 /// 2(n-1)/n * bytes / time, and the ratio ours / MPI (below 1: ours is faster).
-#include <malloc.h>
-
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
 #include <limits>
+#include <malloc.h>
 #include <memory>
 #include <vector>
 
