@@ -1,6 +1,7 @@
 /// Matrix product, row-major:  C[M,N] = alpha * op(A)[M,K] * op(B)[K,N] + beta * C.
 ///
-/// Provider   oneDNN where it was found at build time, else Eigen; gemm_provider() names it.
+/// Provider   oneDNN where it was found at build time, else Eigen, which compiled for the baseline reaches a
+///            third of oneDNN on AVX-512; gemm_provider() names it.
 /// Threads    the product is cut over rows and columns of C, each piece one single-threaded library call on
 ///            the calling thread's pool. The cut depends on the shape alone, so C is the same to the bit for
 ///            any number of threads.
