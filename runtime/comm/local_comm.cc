@@ -333,6 +333,8 @@ class LocalComm final : public Communicator {
   }
 
   [[nodiscard]] std::string blame(Rank peer) override {
+    // In a ring all deadlines pass together: whoever asks about this rank while it asks must find it waiting.
+    world_->endpoints[static_cast<std::size_t>(root_rank(rank_).value)].waits_for = peer.value;
     // A waiting rank is awake for moments; only one awake every time does not wait.
     const auto ask = [&](Rank rank) -> std::optional<Rank> {
       Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(rank.value)];
