@@ -114,13 +114,29 @@ Request parse_command_line(int argc, char** argv) {
   return request;
 }
 
+/// A launcher has started several of this process.
+bool under_launcher() {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"}) {
+    const char* text = std::getenv(name);
+    if (text != nullptr && (std::string(name) == "PMIX_RANK" || std::atoi(text) > 1)) return true;
+  }
+  return false;
+}
+
+/// Open MPI gives ranks a pseudo-terminal whatever mpirun writes to, so under a launcher only the launcher
+/// knows: scripts/launch/local.sh sets TESSERA_TERMINAL when it is on one.
+bool on_terminal(std::FILE* stream) {
+  if (under_launcher()) return std::getenv("TESSERA_TERMINAL") != nullptr;
+  return isatty(fileno(stream)) == 1;
+}
+
 Console make_console(const Request& request) {
   std::FILE* stream = request.json ? stderr : stdout;
   return {[stream](const std::string& text) {
             std::fwrite(text.data(), 1, text.size(), stream);
             std::fflush(stream);
           },
-          isatty(fileno(stream)) == 1};
+          on_terminal(stream)};
 }
 
 void print_error(const Status& status) { std::cerr << "error: " << status.message() << "\n"; }
@@ -175,15 +191,6 @@ int run_processes(int argc, char** argv, const Request& request) {
   return kFailed;
 }
 #endif
-
-/// A launcher has started several of this process.
-bool under_launcher() {
-  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_RANK"}) {
-    const char* text = std::getenv(name);
-    if (text != nullptr && (std::string(name) == "PMIX_RANK" || std::atoi(text) > 1)) return true;
-  }
-  return false;
-}
 
 int tessera_train(int argc, char** argv) {
   // A file-size limit answers a write with an error, as a full disk does, instead of ending the process.

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "algos/base/mapped_file.h"
 #include "algos/base/require.h"
 #include "runtime/comm/collectives.h"
 #include "runtime/train/agree.h"
@@ -165,7 +166,7 @@ void copy_owned(std::span<const FlatRange> owned, std::span<float> into, FlatRan
 
 Status load_shard(const std::string& directory, const ShardEntry& shard, const StateView& state) {
   const std::string path = directory + "/" + shard.file;
-  const auto file = TS_TRY(MappedFile::open(path));
+  const auto file = TS_TRY(MappedFile::open(path, "a shard of the checkpoint", "use another checkpoint"));
   const auto bytes = file.bytes();
   const std::int64_t count = floats(shard.ranges);
   if (std::ssize(bytes) != shard.bytes || shard.bytes != count * 12) {

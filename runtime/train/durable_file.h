@@ -18,18 +18,4 @@ namespace tessera::runtime {
 /// fsync of a directory, so that a rename in it survives.
 [[nodiscard]] Status sync_directory(const std::string& path);
 
-/// A file's bytes, memory-mapped read-only.
-class MappedFile {
- public:
-  static Result<MappedFile> open(const std::string& path);
-  MappedFile(MappedFile&& other) noexcept;
-  MappedFile& operator=(MappedFile&&) = delete;
-  ~MappedFile();
-  [[nodiscard]] std::span<const std::byte> bytes() const { return bytes_; }
-
- private:
-  explicit MappedFile(std::span<const std::byte> bytes) : bytes_(bytes) {}
-  std::span<const std::byte> bytes_;
-};
-
 }  // namespace tessera::runtime

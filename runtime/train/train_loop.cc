@@ -236,7 +236,8 @@ class Run {
   Status finish() {
     if (trainer_.steps_done() > saved_step_) {
       const Status status = save();
-      if (!status.ok()) return {status.code(), "the last checkpoint could not be saved: " + status.message()};
+      if (!status.ok())
+        return {status.code(), fmt::format("the last checkpoint could not be saved: {}", status.message())};
     }
     if (!report_.stopped_by_signal && !outputs_.model.empty()) {
       Status status;
@@ -255,8 +256,8 @@ class Run {
       const std::string text = to_json(report_);
       const auto bytes = as_bytes(text.data(), std::ssize(text));
       const Status status = write_durably(spec_.out + "/report.json", {&bytes, 1});
-      if (!status.ok()) log_->say("warning: " + status.message());
-      log_->say("\n" + to_text(report_));
+      if (!status.ok()) log_->say(fmt::format("warning: {}", status.message()));
+      log_->say(fmt::format("\n{}", to_text(report_)));
     }
     return {};
   }
@@ -284,7 +285,7 @@ class Run {
     const auto bytes = as_bytes(text.data(), std::ssize(text));
     const Status status = write_durably(outputs_.trace, {&bytes, 1});
     say(status.ok() ? fmt::format("trace of step {} in {}", trainer_.steps_done(), outputs_.trace)
-                    : "warning: no trace: " + status.message());
+                    : fmt::format("warning: no trace: {}", status.message()));
   }
 
   Communicator& world_;

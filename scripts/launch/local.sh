@@ -9,4 +9,6 @@ if [ "$(id -u)" = 0 ]; then
 fi
 # In containers without ptrace rights the single-copy path prints errors before it falls back.
 export OMPI_MCA_btl_vader_single_copy_mechanism="${OMPI_MCA_btl_vader_single_copy_mechanism:-none}"
+# Ranks cannot see what mpirun writes to: tell them when it is a terminal, for progress lines.
+if [ -t 1 ]; then export TESSERA_TERMINAL=1; fi
 exec mpirun "$@"
