@@ -3,6 +3,7 @@
 // once.
 //
 // The data's inputs are this code's own: TESSERA_UPDATE_DATA=1 writes them instead of checking them.
+#include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <cstring>
@@ -14,6 +15,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "kernels/device/buffer.h"
 #include "kernels/optim/adamw.h"
 #include "runtime/data/token_source.h"
 #include "runtime/model/hf_checkpoint.h"
@@ -51,7 +53,10 @@ TEST(PyTorchCurve, InputsAreThisCodes) {
     ASSERT_TRUE(written.ok()) << written.message();
     std::filesystem::copy_file(scratch + "/model.safetensors", kDirectory + "/model.safetensors",
                                std::filesystem::copy_options::overwrite_existing);
-    const nlohmann::ordered_json json = {{"seed", kSeed}, {"length", kLength}, {"first_token", first}};
+    nlohmann::ordered_json json;
+    json["seed"] = kSeed;
+    json["length"] = kLength;
+    json["first_token"] = first;
     std::ofstream(kDirectory + "/windows.json") << json.dump() << '\n';
     GTEST_SKIP() << "wrote " << kDirectory;
   }
@@ -72,9 +77,10 @@ TEST(PyTorchCurve, FiftyStepsFollowPyTorch) {
   const auto source = open_token_source(kDirectory + "/text.txt").value();
   const std::vector<std::int64_t> first = windows(*source);
 
-  std::vector<float> parameters(static_cast<std::size_t>(layout.total()), 0.0F);
-  std::vector<float> m(parameters.size(), 0.0F);
-  std::vector<float> v(parameters.size(), 0.0F);
+  kernels::Buffer<float> parameters(layout.total());
+  kernels::Buffer<float> gradients(layout.total());
+  kernels::Buffer<float> m(layout.total());
+  kernels::Buffer<float> v(layout.total());
   initialize_parameters(spec, layout, kSeed, parameters.data());
 
   for (std::int64_t step = 1; step <= kSteps; ++step) {
@@ -87,7 +93,7 @@ TEST(PyTorchCurve, FiftyStepsFollowPyTorch) {
       input.tokens.insert(input.tokens.end(), window.begin(), window.end() - 1);
       input.labels.insert(input.labels.end(), window.begin() + 1, window.end());
     }
-    std::vector<float> gradients(parameters.size(), 0.0F);
+    std::ranges::fill(gradients.span(), 0.0F);
     LossSum loss;
     run_local_ranks(1, [&](Communicator& comm) {
       support::LlamaRank rank(comm, spec, layout, input, {});
