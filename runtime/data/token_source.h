@@ -2,8 +2,10 @@
 ///
 /// Formats, told apart by content, not by name alone:
 ///   text file           bytes as tokens, vocabulary 256
-///   Megatron .bin/.idx  magic MMIDIDX, version 1, documents; dtypes u8, i8, i16, i32, i64, u16
-///   llm.c .bin          magic 20240520, 1024-byte header, u16 (version 1) or u32 (version 7)
+///   Megatron .bin/.idx  magic MMIDIDX, version 1, documents; dtypes u8, i8, i16, i32, i64, u16; the path is
+///                       that of either file, or their common part
+///   llm.c .bin          1024-byte header; magic 20240520, version 1: u16 (GPT-2); magic 20240801,
+///                       version 7: u32 (Llama 3)
 #pragma once
 
 #include <cstdint>

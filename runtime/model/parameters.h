@@ -4,7 +4,7 @@
 /// post_attention_layernorm, gate_proj, up_proj, down_proj; model.norm.weight; lm_head.weight unless tied.
 /// q/k/v and gate/up are adjacent, so each trio or pair is also one [rows, hidden] matrix: one product.
 /// Every tensor is stored as Hugging Face stores it, [out, in] row-major: export copies, nothing is permuted.
-/// Tensors start at multiples of 16 floats; the gaps stay zero.
+/// The first tensor of each product starts at a multiple of 16 floats; the gaps stay zero.
 #pragma once
 
 #include <cstdint>
