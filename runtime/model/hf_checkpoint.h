@@ -14,10 +14,9 @@
 #include "algos/base/status.h"
 #include "planner/spec/model_spec.h"
 #include "runtime/model/parameters.h"
+#include "runtime/model/safetensors.h"
 
 namespace tessera::runtime {
-
-enum class StorageType : std::uint8_t { kF32, kBf16, kF16 };
 
 [[nodiscard]] Status read_hf_parameters(const std::string& directory, const planner::ModelSpec& spec,
                                         const ParameterLayout& layout, float* flat);
