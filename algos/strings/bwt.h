@@ -25,7 +25,7 @@ enum class Method : std::uint8_t { kAuto, kInPlace, kLinear };
 
 /// Longest texts for which the in-place method is the faster one (docs/strings.md; strings-bench repeats the
 /// measurement). With a slower or a faster vector unit the true point moves; results do not depend on it.
-inline constexpr std::size_t kCrossoverBwt = 1536;
+inline constexpr std::size_t kCrossoverBwt = 2048;
 inline constexpr std::size_t kCrossoverLyndon = 1280;
 inline constexpr std::size_t kAutoLimitWithoutLinear = 65536;
 
