@@ -284,16 +284,22 @@ void run(const Unit& unit) {
       tile_pair(block, tile, head, rows, what, query, tiles);
       add_rows(work.dq + i * work.dq_stride + head * D, work.dq_stride, tiles.dq, Dp, rows, D, block.scale);
     }
-    const std::int64_t row = (j - unit.kv_begin) * unit.stride;
-    if (!unit.add) {
+    float* dk = unit.dk + (j - unit.kv_begin) * unit.stride;
+    float* dv = unit.dv + (j - unit.kv_begin) * unit.stride;
+    if (unit.add && touched) {
+      add_rows(dk, unit.stride, tiles.dk, Dp, tile.count, D, 1.0F);
+      add_rows(dv, unit.stride, tiles.dv, Dp, tile.count, D, 1.0F);
+    } else if (!unit.add) {
       for (int r = 0; r < tile.count; ++r) {
-        std::fill_n(unit.dk + row + r * unit.stride, D, 0.0F);
-        std::fill_n(unit.dv + row + r * unit.stride, D, 0.0F);
+        if (touched) {
+          std::copy_n(tiles.dk + r * Dp, D, dk + r * unit.stride);
+          std::copy_n(tiles.dv + r * Dp, D, dv + r * unit.stride);
+        } else {
+          std::fill_n(dk + r * unit.stride, D, 0.0F);
+          std::fill_n(dv + r * unit.stride, D, 0.0F);
+        }
       }
     }
-    if (!touched) continue;
-    add_rows(unit.dk + row, unit.stride, tiles.dk, Dp, tile.count, D, 1.0F);
-    add_rows(unit.dv + row, unit.stride, tiles.dv, Dp, tile.count, D, 1.0F);
   }
 }
 
@@ -344,6 +350,22 @@ void backward_whole(std::span<const AttentionBackward> work) {
   });
 }
 
+/// Adds the partial dk and dv of consecutive units, one per share, to those of the block: keys
+/// [first, last) of their run.
+void sum_shares(const Unit* unit, int shares, std::int64_t first, std::int64_t last) {
+  const AttentionBackward& work = *unit->work;
+  const int D = work.block.head_dim;
+  for (std::int64_t j = first; j < last; ++j) {
+    const std::int64_t to = (unit->kv_begin + j) * work.dkv_stride + unit->kv_head * D;
+    for (int share = 0; share < shares; ++share) {
+      const float* dk = unit[share].dk + j * D;
+      const float* dv = unit[share].dv + j * D;
+      for (int d = 0; d < D; ++d) work.dk[to + d] += dk[d];
+      for (int d = 0; d < D; ++d) work.dv[to + d] += dv[d];
+    }
+  }
+}
+
 /// Units write partial dk and dv of a run of keys, which are then summed in the order of the shares. Runs
 /// bound the partial sums to kRun keys whatever the length of the block.
 void backward_shared(std::span<const AttentionBackward> work, int shares) {
@@ -379,19 +401,13 @@ void backward_shared(std::span<const AttentionBackward> work, int shares) {
     parallel_for(static_cast<std::int64_t>(units.size()), [&](std::int64_t u) {
       HWY_DYNAMIC_DISPATCH(backward_unit)(units[static_cast<std::size_t>(u)]);
     });
-    parallel_for(static_cast<std::int64_t>(units.size()) / shares, [&](std::int64_t u) {
-      for (std::int64_t share = u * shares; share < (u + 1) * shares; ++share) {
-        const Unit& unit = units[static_cast<std::size_t>(share)];
-        const int D = unit.work->block.head_dim;
-        const std::int64_t stride = unit.work->dkv_stride;
-        for (std::int64_t j = unit.kv_begin; j < unit.kv_end; ++j) {
-          float* dk = unit.work->dk + j * stride + unit.kv_head * D;
-          float* dv = unit.work->dv + j * stride + unit.kv_head * D;
-          const std::int64_t row = (j - unit.kv_begin) * D;
-          for (int d = 0; d < D; ++d) dk[d] += unit.dk[row + d];
-          for (int d = 0; d < D; ++d) dv[d] += unit.dv[row + d];
-        }
-      }
+    constexpr std::int64_t kPieces = 16;  // of a run, for as many workers where there is one head
+    parallel_for(static_cast<std::int64_t>(units.size()) / shares * kPieces, [&](std::int64_t piece) {
+      const Unit* unit = &units[static_cast<std::size_t>(piece / kPieces * shares)];
+      const std::int64_t keys = unit->kv_end - unit->kv_begin;
+      const std::int64_t first = keys * (piece % kPieces) / kPieces;
+      const std::int64_t last = keys * (piece % kPieces + 1) / kPieces;
+      sum_shares(unit, shares, first, last);
     });
   }
 }

@@ -26,7 +26,7 @@ namespace tessera::kernels {
   return mix32(by_head ^ mix32(static_cast<std::uint32_t>(q_position) + 0x9e3779b9U));
 }
 
-/// Dropped iff the draw is below the threshold; threshold = round(probability * 2^32).
+/// Dropped iff the draw is below the threshold; threshold = floor(probability * 2^32).
 [[nodiscard]] constexpr std::uint32_t dropout_threshold(float probability) {
   return static_cast<std::uint32_t>(static_cast<double>(probability) * 4294967296.0);
 }
