@@ -181,7 +181,6 @@ int run_threads(int ranks, const Request& request) {
 #ifdef TESSERA_WITH_MPI
 int run_processes(int argc, char** argv, const Request& request) {
   const MpiEnvironment environment(argc, argv);
-  const StopSignals signals;  // after MPI, which sets handlers of its own
   const std::unique_ptr<Communicator> world = make_mpi_world();
   try {
     return run_rank(*world, request);
@@ -195,6 +194,7 @@ int run_processes(int argc, char** argv, const Request& request) {
 int tessera_train(int argc, char** argv) {
   // A file-size limit answers a write with an error, as a full disk does, instead of ending the process.
   std::signal(SIGXFSZ, SIG_IGN);
+  const StopSignals signals;
   Request request = parse_command_line(argc, argv);
 #ifdef TESSERA_WITH_MPI
   if (under_launcher() || (request.local_ranks == 0 && request.answer.empty() && request.status.ok())) {
@@ -212,7 +212,6 @@ int tessera_train(int argc, char** argv) {
                                 "build with cmake --preset mpi, or use --local-ranks N"});
   }
 #endif
-  const StopSignals signals;
   const bool only_speaks = !request.answer.empty() || !request.status.ok();
   return run_threads(only_speaks ? 1 : std::max(request.local_ranks, 1), request);
 }
