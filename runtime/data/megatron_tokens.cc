@@ -72,7 +72,7 @@ class IndexFile {
     Index index;
     std::uint64_t document = 0;
     std::uint64_t at = 0;  // bytes
-    if (indices_ == 0) return refuse("document indices", "none", "at least one, the first being 0");
+    if (indices_ == 0) return refuse("document_indices", "none", "at least one, the first being 0");
     for (std::uint64_t s = 0; s < sequences_; ++s) {
       for (; document < indices_ && document_index(document) <= static_cast<std::int64_t>(s); ++document) {
         TS_TRY(check_document(document));
