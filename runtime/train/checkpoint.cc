@@ -138,7 +138,8 @@ Status check_identity(const std::string& directory, const RunIdentity& found, co
       "a run goes on with the model, data, seed and batch it began with: restore that setting, or begin "
       "another run with --resume never and another --out";
   for (const auto& [name, value] : expected) {
-    const auto at = std::find_if(found.begin(), found.end(), [&](const auto& f) { return f.first == name; });
+    const auto at =
+        std::find_if(found.begin(), found.end(), [&field = name](const auto& f) { return f.first == field; });
     const std::string has = at == found.end() ? "nothing" : at->second;
     if (has != value) return bad_input({path, name, has, value + ", as this run says", remedy});
   }

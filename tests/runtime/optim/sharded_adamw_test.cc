@@ -83,7 +83,7 @@ TEST_P(ShardedAdamwTest, EqualsOneUnshardedOptimizerBitForBit) {
   const std::vector<float> expected = unsharded(layout, ranks, squares);
   std::mutex mutex;
   std::vector<double> got_squares(kSteps);
-  run_local_ranks(ranks, [&, ranks = ranks, bucket = bucket, hook = hook](Communicator& comm) {
+  run_local_ranks(ranks, [&, bucket = bucket, hook = hook](Communicator& comm) {
     ShardedAdamw optimizer(comm, layout, {.weight_decay = 0.1}, bucket);
     std::vector<float> p = start_parameters(layout.total());
     std::vector<float> g(p.size());
