@@ -2,12 +2,12 @@
 ///
 /// Same results and convention as bwt_in_place.h, and as libdivsufsort's divbwt.
 ///   kInPlace  arXiv:2512.20869: no memory, O(n^2). Fastest for records to about 1 KiB.
-///   kLinear   libdivsufsort: O(n log n) with the speed of a linear method, 5n bytes and a 256 KiB table.
+///   kLinear   libdivsufsort: O(n log n) with the speed of a linear method, 4n bytes and a 256 KiB table.
 ///   kAuto     kInPlace up to the measured crossover below, kLinear beyond.
 ///
 /// Limits    kLinear: n <= 2^31 - 1 (libdivsufsort's index). lyn.size() == text.size() (TS_REQUIRE).
 /// Errors    kFailedPrecondition: kLinear is needed and this build has no libdivsufsort. kAuto needs it only
-///           above kAutoLimitWithoutLinear, below which the quadratic method takes under half a second.
+///           above kAutoLimitWithoutLinear, where the quadratic method takes about half a second.
 ///           kInvalidArgument: too long for the method. kResourceExhausted: memory refused. The text is
 ///           untouched in all of these.
 /// Source    Mori, libdivsufsort 2.0.1 (as packaged by Debian).

@@ -15,8 +15,9 @@
 ///             ranks of the suffixes behind s that are >= r grow by one; rank[s] = r; p = r
 ///           and after the last step the ranks become the Lyndon array where they stand.
 /// Cost      O(n^2) compares, moves and rank updates; O(1) extra space; no heap, no recursion. Bytes with the
-///           standard order count and update in vectors. QUADRATIC: about 1 s at n = 2e5 even for bytes.
-///           Texts of unknown length belong in bwt.h, which changes to a linear method by itself.
+///           standard order count and update in vectors. QUADRATIC: at n = 2e5
+///           bytes take about 1 s, with the Lyndon array some 4 s. Texts of unknown length belong in bwt.h,
+///           which changes to a linear method by itself.
 /// Limits    lyn.size() == text.size() (ours to keep: TS_REQUIRE). Ranks of type R need n <= max(R).
 /// Errors    bwt_lyndon_in_place: kInvalidArgument when n does not fit R; text and lyn are then untouched.
 ///           If the order throws, text holds a permutation of its symbols and lyn is unspecified.

@@ -22,7 +22,7 @@ Status check_length(std::size_t n) {
 
 Status no_memory(std::size_t n) {
   return bad_input(
-      {"", "text", std::to_string(n) + " bytes", "5 bytes of memory for each", "cut the text in blocks"},
+      {"", "text", std::to_string(n) + " bytes", "4 bytes of memory for each", "cut the text in blocks"},
       Code::kResourceExhausted);
 }
 

@@ -51,7 +51,7 @@ void declare_method(CLI::App& app, strings::Method& method) {
                  "in-place: no memory, n^2 time; linear: libdivsufsort; auto: the faster one for the length")
       ->type_name("auto|in-place|linear")
       ->default_str("auto")
-      ->transform(CLI::CheckedTransformer(kMethods));
+      ->transform(CLI::CheckedTransformer(kMethods).description(""));
 }
 
 std::string_view method_name(strings::Method method) {
