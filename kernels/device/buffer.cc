@@ -29,7 +29,7 @@ namespace tessera::kernels {
 namespace {
 
 constexpr std::size_t kAlignment = 64;
-constexpr std::size_t kHugePage = std::size_t{2} << 20;
+[[maybe_unused]] constexpr std::size_t kHugePage = std::size_t{2} << 20;
 /// 64 TiB: beyond it a size is a negative count or a product that wrapped.
 constexpr std::size_t kLargest = std::size_t{1} << 46;
 

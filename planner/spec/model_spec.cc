@@ -226,7 +226,7 @@ Result<ModelSpec> parse_model_spec(const std::string& json_text, const std::stri
                       .found = fmt::format("JSON nested more than {} deep", kMaxDepth),
                       .expected = "a JSON object with the fields of a LlamaForCausalLM",
                       .remedy = "copy config.json from the model's Hugging Face page"});
-  } catch (const nlohmann::json::parse_error& error) {
+  } catch (const nlohmann::json::exception& error) {  // also out_of_range: 1e999
     return bad_input(
         {.file = file_name,
          .field = "",

@@ -38,6 +38,14 @@ TEST(ModelSpec, ReadsTheFieldsAndCountsParameters) {
   EXPECT_EQ(spec.parameters(), 100 * 256 + 2 * layer + 256);
 }
 
+TEST(ModelSpec, NumbersBeyondDoubleAreRefused) {
+  const auto spec = parse_model_spec(config(", \"rope_theta\": 1e999"), "config.json");
+  ASSERT_FALSE(spec.ok());
+  for (const char* part : {"config.json", "1e999", "remedy"}) {
+    EXPECT_NE(spec.status().message().find(part), std::string::npos) << spec.status().message();
+  }
+}
+
 TEST(ModelSpec, Llama3FrequenciesAreThoseOfTransformers) {
   // transformers 4 spells it with rope_theta and rope_scaling, transformers 5 with rope_parameters.
   for (const std::string& rope :
