@@ -310,10 +310,22 @@ Status set_train_option(TrainSpec& spec, std::string_view name, std::string_view
   return set_field(spec, *field, value, origin);
 }
 
+namespace {
+constexpr int kMaxDepth = 64;
+struct TooDeep {};
+}  // namespace
+
 Status apply_train_json(const std::string& json_text, const std::string& file_name, TrainSpec& spec) {
   nlohmann::json object;
   try {
-    object = nlohmann::json::parse(json_text);
+    // Printing a wrong value recurses: what is deeper than any setting is refused before.
+    object = nlohmann::json::parse(json_text, [](int depth, nlohmann::json::parse_event_t, nlohmann::json&) {
+      if (depth > kMaxDepth) throw TooDeep{};
+      return true;
+    });
+  } catch (const TooDeep&) {
+    return bad_input({file_name, "", fmt::format("JSON nested more than {} deep", kMaxDepth),
+                      "one JSON object of training settings", "tessera-train --help lists the fields"});
   } catch (const nlohmann::json::exception& e) {
     return bad_input({file_name, "", e.what(), "one JSON object of training settings",
                       "check the place named; tessera-train --help lists the fields"});

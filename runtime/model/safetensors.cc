@@ -50,7 +50,9 @@ std::optional<std::int64_t> dtype_bytes(std::string_view dtype) {
 }
 
 bool is_count(const json& value) {
-  return value.is_number_unsigned() && value <= std::numeric_limits<std::int64_t>::max();
+  // As std::uint64_t: the library compares mixed signs as signed, where 2^63 is negative.
+  return value.is_number_unsigned() &&
+         value.get<std::uint64_t>() <= static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max());
 }
 
 /// Product of the dims times the element size, or nothing when it overflows.

@@ -18,6 +18,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     fuzz::require_property(tensor.begin == covered && tensor.end >= tensor.begin, "no gap, no overlap",
                            tensor.name);
     covered = tensor.end;
+    for (const std::int64_t dim : tensor.shape) {
+      fuzz::require_property(dim >= 0, "dims are counts", tensor.name);
+    }
   }
   fuzz::require_property(header->data_offset + covered == static_cast<std::int64_t>(size),
                          "the tensors cover the data");

@@ -18,6 +18,15 @@ TrainSpec usable() {
   return spec;
 }
 
+TEST(TrainSpec, DeepNestingIsRefused) {
+  TrainSpec spec;
+  const std::string deep = R"({"steps": )" + std::string(200000, '[') + std::string(200000, ']') + "}";
+  const Status status = apply_train_json(deep, "train.json", spec);
+  ASSERT_FALSE(status.ok());
+  EXPECT_NE(status.message().find("train.json"), std::string::npos);
+  EXPECT_NE(status.message().find("nested more than 64 deep"), std::string::npos) << status.message();
+}
+
 TEST(TrainSpec, EveryRowHasHelpRangeAndAUniqueName) {
   std::set<std::string> names;
   for (const TrainOption& option : train_options()) {
