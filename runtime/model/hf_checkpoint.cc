@@ -1,11 +1,7 @@
 #include "runtime/model/hf_checkpoint.h"
 
 #include <algorithm>
-#include <cerrno>
-#include <cstring>
-#include <fcntl.h>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <set>
 #include <system_error>
@@ -14,6 +10,8 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+
+#include "algos/base/durable_file.h"
 
 namespace tessera::runtime {
 namespace {
@@ -69,23 +67,6 @@ bool may_be_ignored(const std::string& name, const planner::ModelSpec& spec) {
   return name.ends_with("rotary_emb.inv_freq") || (spec.tie_word_embeddings && name == "lm_head.weight");
 }
 
-Status write_text(const std::string& path, const std::string& text) {
-  std::ofstream out(path, std::ios::binary | std::ios::trunc);
-  out << text;
-  out.close();
-  if (out) return {};
-  return bad_input({path, "", std::strerror(errno), "room and permission to write",
-                    "free space there or choose another directory"},
-                   errno == ENOSPC || errno == EFBIG ? Code::kResourceExhausted : Code::kIoError);
-}
-
-void sync_path(const std::string& path) {
-  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (descriptor < 0) return;
-  ::fsync(descriptor);
-  ::close(descriptor);
-}
-
 Status write_contents(const std::string& directory, const planner::ModelSpec& spec,
                       const ParameterLayout& layout, const float* flat, const HfWriteOptions& options) {
   std::vector<std::vector<TensorToWrite>> shards(1);
@@ -101,7 +82,7 @@ Status write_contents(const std::string& directory, const planner::ModelSpec& sp
     filled += bytes;
     total += bytes;
   }
-  TS_TRY(write_text(directory + "/config.json", planner::to_config_json(spec)));
+  TS_TRY(write_durably(directory + "/config.json", planner::to_config_json(spec)));
   if (shards.size() == 1) return write_safetensors(directory + "/" + kSingle, shards[0], options.type);
   nlohmann::ordered_json index;
   index["metadata"]["total_size"] = total;
@@ -110,32 +91,7 @@ Status write_contents(const std::string& directory, const planner::ModelSpec& sp
     TS_TRY(write_safetensors(directory + "/" + name, shards[i], options.type));
     for (const TensorToWrite& tensor : shards[i]) index["weight_map"][tensor.name] = name;
   }
-  return write_text(directory + "/" + kIndex, index.dump(2) + "\n");
-}
-
-Status filesystem_failure(const std::string& path, const std::error_code& error) {
-  return bad_input({path, "", error.message(), "a directory that can be written", "choose another directory"},
-                   error == std::errc::no_space_on_device ? Code::kResourceExhausted : Code::kIoError);
-}
-
-/// Puts `part` where `directory` is. With an old directory in the way, that one moves aside first and is put
-/// back when the second rename fails, so one of the two is always there whole.
-Status replace_directory(const std::string& part, const std::string& directory) {
-  const std::string aside = part + ".old";
-  std::error_code error;
-  const bool existed = fs::exists(directory, error);
-  if (existed) {
-    fs::rename(directory, aside, error);
-    if (error) return filesystem_failure(directory, error);
-  }
-  fs::rename(part, directory, error);
-  if (error) {
-    std::error_code ignored;
-    if (existed) fs::rename(aside, directory, ignored);
-    return filesystem_failure(directory, error);
-  }
-  fs::remove_all(aside, error);
-  return {};
+  return write_durably(directory + "/" + kIndex, index.dump(2) + "\n");
 }
 
 }  // namespace
@@ -188,20 +144,11 @@ Status write_hf_directory(const std::string& directory, const planner::ModelSpec
   const std::string part = fmt::format("{}.part-{}", target, ::getpid());
   fs::remove_all(part, error);
   fs::create_directories(part, error);
-  if (error) return filesystem_failure(part, error);
+  if (error) return write_failure(part, "cannot create", error);
   Status status = write_contents(part, spec, layout, flat, options);
-  if (status.ok()) {
-    sync_path(part + "/config.json");
-    sync_path(part);
-    status = replace_directory(part, target);
-  }
-  if (!status.ok()) {
-    fs::remove_all(part, error);
-    return status;
-  }
-  const std::string parent = fs::path(target).parent_path().string();
-  sync_path(parent.empty() ? "." : parent);
-  return {};
+  if (status.ok()) status = replace_directory(part, target);
+  if (!status.ok()) fs::remove_all(part, error);
+  return status;
 }
 
 }  // namespace tessera::runtime

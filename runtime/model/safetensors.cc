@@ -2,17 +2,15 @@
 
 #include <algorithm>
 #include <array>
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <limits>
 #include <optional>
 #include <set>
-#include <unistd.h>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "algos/base/durable_file.h"
 #include "algos/base/require.h"
 #include "kernels/cast/cast.h"
 
@@ -102,49 +100,7 @@ Result<TensorEntry> parse_entry(const std::string& file, const std::string& name
   return tensor;
 }
 
-/// A descriptor that is closed on every path.
-class OutputFile {
- public:
-  explicit OutputFile(const std::string& path)
-      : path_(path), descriptor_(::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644)) {}
-  OutputFile(const OutputFile&) = delete;
-  OutputFile& operator=(const OutputFile&) = delete;
-  ~OutputFile() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-
-  [[nodiscard]] Status failure(const char* what) const {
-    const int error = errno;
-    const Code code =
-        error == ENOSPC || error == EDQUOT || error == EFBIG ? Code::kResourceExhausted : Code::kIoError;
-    return bad_input({path_, "", fmt::format("{}: {}", what, std::strerror(error)),
-                      "room and permission to write", "free space there or choose another directory"},
-                     code);
-  }
-  [[nodiscard]] bool is_open() const { return descriptor_ >= 0; }
-  [[nodiscard]] Status write(std::span<const std::byte> bytes) {
-    while (!bytes.empty()) {
-      const ssize_t wrote = ::write(descriptor_, bytes.data(), bytes.size());
-      if (wrote < 0 && errno == EINTR) continue;
-      if (wrote < 0) return failure("write");
-      bytes = bytes.subspan(static_cast<std::size_t>(wrote));
-    }
-    return {};
-  }
-  [[nodiscard]] Status finish() {
-    if (::fsync(descriptor_) != 0) return failure("fsync");
-    const int closed = ::close(descriptor_);
-    descriptor_ = -1;
-    if (closed != 0) return failure("close");
-    return {};
-  }
-
- private:
-  std::string path_;
-  int descriptor_;
-};
-
-Status write_values(OutputFile& file, const TensorToWrite& tensor, StorageType type) {
+Status write_values(DurableFile& file, const TensorToWrite& tensor, StorageType type) {
   if (type == StorageType::kF32) return file.write(std::as_bytes(std::span(tensor.values, tensor.count)));
   constexpr std::int64_t kPiece = std::int64_t{1} << 18;
   std::vector<std::uint16_t> piece(static_cast<std::size_t>(std::min(kPiece, tensor.count)));
@@ -281,8 +237,7 @@ Status write_safetensors(const std::string& path, std::span<const TensorToWrite>
   std::array<std::byte, 8> length{};
   for (int i = 0; i < 8; ++i) length[i] = static_cast<std::byte>(header.size() >> (8 * i) & 0xff);
 
-  OutputFile file(path);
-  if (!file.is_open()) return file.failure("open");
+  DurableFile file = TS_TRY(DurableFile::create(path));
   TS_TRY(file.write(length));
   TS_TRY(file.write(std::as_bytes(std::span(header))));
   for (const TensorToWrite& tensor : tensors) TS_TRY(write_values(file, tensor, type));

@@ -69,8 +69,7 @@ struct TensorToWrite {
 /// Bytes of data that the tensors take in this storage type.
 [[nodiscard]] std::int64_t safetensors_data_bytes(std::span<const TensorToWrite> tensors, StorageType type);
 
-/// Writes and syncs one file. kResourceExhausted when the disk is full, kIoError otherwise; the caller
-/// removes what is left.
+/// Writes and syncs one file, or leaves none. Errors: those of write_failure (algos/base/durable_file.h).
 [[nodiscard]] Status write_safetensors(const std::string& path, std::span<const TensorToWrite> tensors,
                                        StorageType type);
 

@@ -11,11 +11,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "algos/base/durable_file.h"
 #include "algos/base/mapped_file.h"
 #include "algos/base/require.h"
 #include "runtime/comm/collectives.h"
 #include "runtime/train/agree.h"
-#include "runtime/train/durable_file.h"
 
 namespace tessera::runtime {
 namespace {
@@ -207,16 +207,11 @@ Status check_cover(const std::string& directory, const Manifest& manifest) {
                  fmt::format("shards that together hold each of {} parameters once", manifest.parameters));
 }
 
-Status file_system_error(const std::string& what, const std::error_code& error) {
-  const bool full = error == std::errc::no_space_on_device;
-  return {full ? Code::kResourceExhausted : Code::kIoError, what + ": " + error.message()};
-}
-
 Status prepare_directory(const std::string& saving) {
   std::error_code error;
   fs::remove_all(saving, error);
   if (!error) fs::create_directories(saving, error);
-  return error ? file_system_error(saving + ": cannot create", error) : Status();
+  return error ? write_failure(saving, "cannot create", error) : Status();
 }
 
 Result<ShardEntry> write_shard(const std::string& directory, int rank, int ranks, const StateView& state) {
@@ -242,17 +237,9 @@ Result<ShardEntry> write_shard(const std::string& directory, int rank, int ranks
   return shard;
 }
 
-Status publish(const std::string& root, const std::string& saving, const std::string& directory,
-               const Manifest& manifest) {
-  const std::string text = manifest_text(manifest);
-  const std::span<const std::byte> bytes = as_bytes(text.data(), std::ssize(text));
-  TS_TRY(write_durably(saving + "/" + kManifest, {&bytes, 1}));
-  TS_TRY(sync_directory(saving));
-  std::error_code error;
-  fs::remove_all(directory, error);
-  if (!error) fs::rename(saving, directory, error);
-  if (error) return file_system_error(directory + ": cannot put the checkpoint in place", error);
-  return sync_directory(root);
+Status publish(const std::string& saving, const std::string& directory, const Manifest& manifest) {
+  TS_TRY(write_durably(saving + "/" + kManifest, manifest_text(manifest)));
+  return replace_directory(saving, directory);
 }
 
 void prune(const std::string& root, std::int64_t keep) {
@@ -297,7 +284,7 @@ Status save_checkpoint(Communicator& world, const std::string& root, const Check
       const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
       manifest.shards.push_back(shard_from_json(ordered_json::parse(text)));
     }
-    published = publish(root, saving, directory, manifest);
+    published = publish(saving, directory, manifest);
   }
   if (const Status status = agree(world, published); !status.ok()) return give_up(status);
   if (first) prune(root, keep);
@@ -342,7 +329,7 @@ Status remove_checkpoints(const std::string& root) {
   std::error_code error;
   for (const CheckpointEntry& entry : list_checkpoints(root)) {
     fs::remove_all(entry.directory, error);
-    if (error) return file_system_error(entry.directory + ": cannot remove", error);
+    if (error) return write_failure(entry.directory, "cannot remove", error);
   }
   for (const auto& item : fs::directory_iterator(root, error)) {
     std::error_code ignored;

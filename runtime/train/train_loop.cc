@@ -11,11 +11,11 @@
 
 #include <fmt/format.h>
 
+#include "algos/base/durable_file.h"
 #include "kernels/device/thread_pool.h"
 #include "runtime/comm/collectives.h"
 #include "runtime/model/hf_checkpoint.h"
 #include "runtime/train/agree.h"
-#include "runtime/train/durable_file.h"
 #include "runtime/train/token_files.h"
 
 namespace tessera::runtime {
@@ -107,9 +107,7 @@ Status open_outputs(const TrainSpec& spec, const Outputs& outputs, bool resuming
       }
     }
   }
-  const std::string text = planner::to_train_json(spec);
-  const auto bytes = as_bytes(text.data(), std::ssize(text));
-  return write_durably(spec.out + "/train.json", {&bytes, 1});
+  return write_durably(spec.out + "/train.json", planner::to_train_json(spec));
 }
 
 std::string describe(const TrainInputs& inputs, const Trainer& trainer, int ranks, double entropy) {
@@ -253,9 +251,7 @@ class Run {
     report_.data_parallel = inputs_.batch.groups;
     report_.ranks = gather_reports(world_, make_rank_report(world_, inputs_, trainer_, report_.steps));
     if (first()) {
-      const std::string text = to_json(report_);
-      const auto bytes = as_bytes(text.data(), std::ssize(text));
-      const Status status = write_durably(spec_.out + "/report.json", {&bytes, 1});
+      const Status status = write_durably(spec_.out + "/report.json", to_json(report_));
       if (!status.ok()) log_->say(fmt::format("warning: {}", status.message()));
       log_->say(fmt::format("\n{}", to_text(report_)));
     }
@@ -281,9 +277,7 @@ class Run {
       pieces.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
     }
     if (!first()) return;
-    const std::string text = chrome_trace(pieces);
-    const auto bytes = as_bytes(text.data(), std::ssize(text));
-    const Status status = write_durably(outputs_.trace, {&bytes, 1});
+    const Status status = write_durably(outputs_.trace, chrome_trace(pieces));
     say(status.ok() ? fmt::format("trace of step {} in {}", trainer_.steps_done(), outputs_.trace)
                     : fmt::format("warning: no trace: {}", status.message()));
   }
