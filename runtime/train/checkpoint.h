@@ -5,9 +5,10 @@
 ///                        ...
 ///
 /// A checkpoint is written as <root>/.saving-step-00000200, synced, and renamed: under its own name it is
-/// whole or it is damaged. The manifest holds the step, what run it belongs to, and each file's ranges of
-/// the flat parameter buffer, length and XXH64; so a checkpoint loads on any number of ranks, data-parallel
-/// or context-parallel in any way. On the same layout training goes on bit for bit.
+/// whole or it is damaged. The manifest (checkpoint_manifest.h) holds the step, the model, what run it
+/// belongs to, and each file's ranges of the flat parameter buffer, length and XXH64; so a checkpoint loads
+/// on any number of ranks, data-parallel or context-parallel in any way. On the same layout training goes on
+/// bit for bit.
 ///
 /// Needs one file system that all ranks see.
 #pragma once
@@ -15,27 +16,14 @@
 #include <cstdint>
 #include <span>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "algos/base/status.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/optim/sharded_adamw.h"
+#include "runtime/train/checkpoint_manifest.h"
 
 namespace tessera::runtime {
-
-/// What must be the same for a run to be the same run: names and values, in a fixed order. Things that may
-/// change between its parts (ranks, mesh, learning rate, number of steps) are not in it.
-using RunIdentity = std::vector<std::pair<std::string, std::string>>;
-/// XXH64 of all names and values, as 16 hexadecimal digits.
-[[nodiscard]] std::string identity_hash(const RunIdentity& identity);
-
-struct CheckpointMeta {
-  std::int64_t step = 0;         // optimizer steps done
-  std::int64_t next_sample = 0;  // number of the first sample not yet trained on
-  std::uint64_t seed = 0;        // every random number is a function of it and of counters
-  RunIdentity identity;
-};
 
 /// A rank's part of the training state. Moments are those of `owned`, one range after the other.
 struct StateView {
@@ -56,6 +44,12 @@ struct StateView {
 ///           the field, with the remedy.
 [[nodiscard]] Result<CheckpointMeta> load_checkpoint(const std::string& directory,
                                                      const RunIdentity& identity, const StateView& state);
+
+/// The same without a run: whatever `manifest`, read from `directory`, describes. `owned` may be empty: then
+/// only parameters are read, and every file is verified all the same.
+/// Requires  state.parameters.size() == manifest.parameters.
+[[nodiscard]] Status read_checkpoint_state(const std::string& directory, const CheckpointManifest& manifest,
+                                           const StateView& state);
 
 struct CheckpointEntry {
   std::string directory;

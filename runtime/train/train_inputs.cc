@@ -101,6 +101,14 @@ Status check_positions(const TrainInputs& inputs) {
        "lower --sequence-length, or raise max_position_embeddings in config.json"});
 }
 
+std::string rope_scaling_text(const planner::ModelSpec& model) {
+  if (!model.rope_scaling) return "none";
+  const planner::RopeScaling& scaling = *model.rope_scaling;
+  if (scaling.kind == planner::RopeScaling::Kind::kLinear) return fmt::format("linear {}", scaling.factor);
+  return fmt::format("llama3 {} {} {} {}", scaling.factor, scaling.low_freq_factor, scaling.high_freq_factor,
+                     scaling.original_max_position_embeddings);
+}
+
 }  // namespace
 
 AttentionDims TrainInputs::attention_dims() const {
@@ -157,6 +165,7 @@ RunIdentity run_identity(const TrainInputs& inputs) {
           {"model.tie_word_embeddings", text(m.tie_word_embeddings)},
           {"model.rms_norm_eps", text(m.rms_norm_eps)},
           {"model.rope_theta", text(m.rope_theta)},
+          {"model.rope_scaling", rope_scaling_text(m)},
           {"seed", text(s.seed)},
           {"sequence_length", text(s.sequence_length)},
           {"global_batch", text(s.global_batch)},

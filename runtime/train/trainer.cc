@@ -226,7 +226,7 @@ StateView Trainer::state() {
 
 Status Trainer::save(const std::string& root, std::int64_t keep) {
   const CheckpointMeta meta{steps_done_, steps_done_ * inputs_.batch.global_batch, seed_of(inputs_),
-                            run_identity(inputs_)};
+                            run_identity(inputs_), inputs_.model};
   return save_checkpoint(world_, root, meta, state(), keep);
 }
 

@@ -14,6 +14,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/comm/local_comm.h"
+#include "tests/support/model_spec.h"
 
 namespace tessera::runtime {
 namespace {
@@ -64,7 +65,8 @@ class CheckpointTest : public ::testing::Test {
     Status status;
     run_local_ranks(ranks, [&](Communicator& world) {
       Shard shard(world.rank().value, ranks, true);
-      const Status mine = save_checkpoint(world, root_, {step, step * 4, 3, kRun}, shard.view(), keep);
+      const Status mine = save_checkpoint(world, root_, {step, step * 4, 3, kRun, support::small_model()},
+                                          shard.view(), keep);
       if (world.rank() == Rank(ranks - 1)) status = mine;
     });
     return status;
@@ -143,6 +145,14 @@ TEST_F(CheckpointTest, EachKindOfDamageIsRefusedByName) {
       {"no manifest", [&] { fs::remove(manifest_of()); }, "manifest.json", true},
       {"half a manifest", [&] { fs::resize_file(manifest_of(), fs::file_size(manifest_of()) / 2); },
        "manifest.json", true},
+      {"another step in the manifest",
+       [&] {
+         std::string text;
+         std::getline(std::ifstream(manifest_of()), text, '\0');
+         text.replace(text.find("\"step\": 10"), 10, "\"step\": 11");
+         std::ofstream(manifest_of()) << text;
+       },
+       "manifest.json", true},
       {"an empty manifest", [&] { fs::resize_file(manifest_of(), 0); }, "manifest.json", true},
   };
   for (const Damage& damage : damages) {
@@ -190,10 +200,14 @@ TEST_F(CheckpointTest, AFullDiskLeavesTheOlderOneAndNothingElse) {
   EXPECT_TRUE(load(10, 1, 2).ok());
 }
 
-TEST(IdentityHash, DependsOnNamesValuesAndTheirBoundaries) {
-  EXPECT_EQ(identity_hash({{"a", "b"}}), identity_hash({{"a", "b"}}));
-  EXPECT_NE(identity_hash({{"a", "b"}}), identity_hash({{"ab", ""}}));
-  EXPECT_NE(identity_hash({{"a", "b"}}), identity_hash({{"a", "c"}}));
+TEST_F(CheckpointTest, ParametersAreReadWithoutARun) {
+  ASSERT_TRUE(save(10, 3).ok());
+  const Result<CheckpointManifest> manifest = read_checkpoint_manifest(directory(10));
+  ASSERT_TRUE(manifest.ok()) << manifest.status().message();
+  EXPECT_EQ(manifest->meta.identity, kRun);
+  std::vector<float> parameters(kParameters, -1);
+  ASSERT_TRUE(read_checkpoint_state(directory(10), manifest.value(), {parameters, {}, {}, {}}).ok());
+  EXPECT_EQ(parameters, Shard(0, 1, true).parameters);
 }
 
 }  // namespace
