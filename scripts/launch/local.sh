@@ -11,4 +11,7 @@ fi
 export OMPI_MCA_btl_vader_single_copy_mechanism="${OMPI_MCA_btl_vader_single_copy_mechanism:-none}"
 # Ranks cannot see what mpirun writes to: tell them when it is a terminal, for progress lines.
 if [ -t 1 ]; then export TESSERA_TERMINAL=1; fi
+
+# Watches this process, which mpirun takes over; nobody's child, so that mpirun does not take it for a rank.
+("$(dirname "$0")/watch_mpirun.sh" $$ </dev/null >/dev/null &)
 exec mpirun "$@"
