@@ -241,7 +241,8 @@ class Run {
       Status status;
       if (first()) {
         status = write_hf_directory(outputs_.model, inputs_.model, trainer_.layout(), trainer_.parameters(),
-                                    {.overwrite = spec_.overwrite == "on" || !resumed_from_.empty()});
+                                    {.overwrite = spec_.overwrite == "on" || !resumed_from_.empty(),
+                                     .tokenizer_from = inputs_.weights_directory});
       }
       TS_TRY(agree(world_, status));
       say(fmt::format("exported to {}", outputs_.model));

@@ -117,6 +117,48 @@ TEST_F(HfCheckpoint, WeightsOfAnotherConfigAreRefused) {
   EXPECT_NE(missing.message().find("model.layers.2."), std::string::npos) << missing.message();
 }
 
+TEST_F(HfCheckpoint, AnIndexThatNamesAnotherFileIsRefused) {
+  HfWriteOptions options;
+  options.max_shard_bytes = 4000;
+  ASSERT_TRUE(write_hf_directory(directory + "/m", spec, layout, weights.data(), options).ok());
+  const std::string path = directory + "/m/model.safetensors.index.json";
+  std::string text;
+  std::getline(std::ifstream(path), text, '\0');
+  const std::string norm = "\"model.norm.weight\": \"model-";
+  const auto at = text.find(norm);
+  ASSERT_NE(at, std::string::npos);
+  text.replace(at + norm.size(), 5, "00001");  // the file of the embedding
+  std::ofstream(path) << text;
+  const Status status = read_hf_parameters(directory + "/m", spec, layout, weights.data());
+  EXPECT_NE(status.message().find("weight_map.model.norm.weight"), std::string::npos) << status.message();
+}
+
+TEST_F(HfCheckpoint, TokenizerFilesGoAlong) {
+  fs::create_directory(directory + "/from");
+  std::ofstream(directory + "/from/tokenizer.json") << "{\"version\": \"1.0\"}";
+  std::ofstream(directory + "/from/merges.txt");  // empty files, too
+  std::ofstream(directory + "/from/pytorch_model.bin") << "weights of another format";
+  HfWriteOptions options;
+  options.tokenizer_from = directory + "/from";
+  ASSERT_TRUE(write_hf_directory(directory + "/m", spec, layout, weights.data(), options).ok());
+  std::string text;
+  std::getline(std::ifstream(directory + "/m/tokenizer.json"), text);
+  EXPECT_EQ(text, "{\"version\": \"1.0\"}");
+  EXPECT_TRUE(fs::exists(directory + "/m/merges.txt"));
+  EXPECT_FALSE(fs::exists(directory + "/m/pytorch_model.bin"));
+}
+
+TEST_F(HfCheckpoint, FoldersMadeOnTheWayGoWithAFailure) {
+  HfWriteOptions options;
+  options.tokenizer_from = directory + "/from";
+  fs::create_directories(directory + "/from/vocab.json");  // a directory cannot be copied as a file
+  EXPECT_FALSE(write_hf_directory(directory + "/a/b/m", spec, layout, weights.data(), options).ok());
+  EXPECT_FALSE(fs::exists(directory + "/a"));
+  options.tokenizer_from.clear();
+  EXPECT_TRUE(write_hf_directory(directory + "/a/b/m/", spec, layout, weights.data(), options).ok());
+  EXPECT_EQ(read(directory + "/a/b/m"), weights);
+}
+
 TEST_F(HfCheckpoint, ACutFileIsRefusedAtEveryLength) {
   ASSERT_TRUE(write_hf_directory(directory + "/m", spec, layout, weights.data(), {}).ok());
   const std::string path = directory + "/m/model.safetensors";
