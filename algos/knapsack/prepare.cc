@@ -1,0 +1,79 @@
+#include "algos/knapsack/prepare.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <string>
+
+namespace tessera::knapsack {
+namespace {
+
+Status item_error(std::size_t i, const char* field, std::int64_t found, const char* expected,
+                  const char* remedy) {
+  return bad_input(
+      {"knapsack", "items[" + std::to_string(i) + "]." + field, std::to_string(found), expected, remedy});
+}
+
+}  // namespace
+
+Limits with_defaults(const Limits& limits, std::size_t n) {
+  Limits out = limits;
+  const double count = static_cast<double>(n);
+  if (out.max_work == 0) {
+    out.max_work =
+        std::max<std::int64_t>(1 << 26, static_cast<std::int64_t>(16 * count * std::log(count + 1)));
+  }
+  return out;
+}
+
+Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity) {
+  if (capacity < 0) {
+    return bad_input({"knapsack", "capacity", std::to_string(capacity), "an integer >= 0",
+                      "give the capacity in the unit of the weights"});
+  }
+  if (items.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
+    return bad_input({"knapsack", "items", std::to_string(items.size()) + " items", "at most 2147483647",
+                      "split the problem"});
+  }
+  Prepared prepared;
+  prepared.open.reserve(items.size());
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto [profit, weight] = items[i];
+    if (profit < 0) return item_error(i, "profit", profit, "an integer >= 0", "leave out what loses");
+    if (weight < 0) return item_error(i, "weight", weight, "an integer >= 0", "weights are sizes");
+    if (profit == 0 || weight > capacity) continue;
+    std::int64_t& sum = weight == 0 ? prepared.free_profit : prepared.open_profit;
+    if (profit >= kSumLimit - prepared.free_profit - prepared.open_profit) {
+      return item_error(i, "profit", profit, "a sum of all profits below 2^62",
+                        "measure profit in a larger unit");
+    }
+    if (weight >= kSumLimit - prepared.open_weight) {
+      return item_error(i, "weight", weight, "a sum of all weights below 2^62",
+                        "measure weight in a larger unit, rounded up");
+    }
+    sum += profit;
+    prepared.open_weight += weight;
+    const auto item = static_cast<std::uint32_t>(i);
+    if (weight == 0) {
+      prepared.free.push_back(item);
+    } else {
+      prepared.open.push_back({profit, weight, item});
+    }
+  }
+  return prepared;
+}
+
+Selection make_selection(std::span<const Item> items, const Prepared& prepared,
+                         std::vector<std::uint32_t> chosen) {
+  Selection selection;
+  selection.items = std::move(chosen);
+  selection.items.insert(selection.items.end(), prepared.free.begin(), prepared.free.end());
+  std::sort(selection.items.begin(), selection.items.end());
+  for (const std::uint32_t i : selection.items) {
+    selection.profit += items[i].profit;
+    selection.weight += items[i].weight;
+  }
+  return selection;
+}
+
+}  // namespace tessera::knapsack

@@ -1,0 +1,36 @@
+/// Checks items and settles what needs no search, for the solvers of this folder.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "algos/base/status.h"
+#include "algos/knapsack/break_solution.h"
+#include "algos/knapsack/knapsack.h"
+
+namespace tessera::knapsack {
+
+/// The sums that int64 arithmetic must hold stay below this.
+inline constexpr std::int64_t kSumLimit = std::int64_t{1} << 62;
+
+/// The limits with 0 replaced by what it stands for, for n decisions.
+Limits with_defaults(const Limits& limits, std::size_t n);
+
+struct Prepared {
+  std::vector<Entry> open;          // profit > 0, 0 < weight <= capacity
+  std::vector<std::uint32_t> free;  // profit > 0, weight == 0: always taken
+  std::int64_t free_profit = 0;
+  std::int64_t open_profit = 0;
+  std::int64_t open_weight = 0;
+};
+
+Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity);
+
+/// The selection of the free items and `chosen` (positions in the input, any order), profits and weights
+/// summed.
+Selection make_selection(std::span<const Item> items, const Prepared& prepared,
+                         std::vector<std::uint32_t> chosen);
+
+}  // namespace tessera::knapsack
