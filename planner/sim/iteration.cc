@@ -16,6 +16,7 @@ struct StageTasks {
   std::vector<int> backward_end;  // last piece
   std::vector<int> send_activation;
   std::vector<int> send_gradient;
+  int last = -1;                               // of the stage's work before the update
   std::vector<std::pair<double, int>> passed;  // the last backward's pieces: share passed at its end, task
 };
 
@@ -32,8 +33,8 @@ class Builder {
     check();
     for (const Group& group : it_.groups) tasks_.emplace_back(group.stages.size());
     for (int g = 0; g < size(it_.groups); ++g) {
-      for (int s = 0; s < size(it_.groups[g].stages); ++s) compute(g, s);
-      for (int s = 0; s < size(it_.groups[g].stages); ++s) transfers(g, s);
+      for (int s = 0; s < size(it_.groups[g].stages); ++s) work(g, s);
+      for (int s = 0; s < size(it_.groups[g].stages); ++s) receive(g, s);
     }
     finish();
   }
@@ -96,15 +97,57 @@ class Builder {
     named_.push_back({{kind, group, stage, index, 0, 0}, first, last});
   }
 
-  /// The stage's computation in program order. The last backward is cut where a segment becomes ready.
-  void compute(int g, int s) {
+  /// What the stage does, in program order, and what it sends. The last backward is cut where a segment
+  /// becomes ready.
+  void work(int g, int s) {
     const Group& group = it_.groups[g];
     const Stage& stage = group.stages[s];
     StageTasks& tasks = tasks_[g][s];
     const int m = group.micro_batches;
     tasks.forward.resize(m);
     tasks.backward.resize(m);
-    tasks.backward_end.resize(m);
+    int before = -1;
+    const auto append = [&](double seconds) {
+      const int task = add(seconds);
+      if (before >= 0) graph_.add_edge(before, task);
+      return before = task;
+    };
+    const auto send = [&](TaskKind kind, const Transfer& transfer, std::vector<int>& sent, int i) {
+      const int task = add(transfer.seconds, transfer.demands);
+      graph_.add_edge(before, task);
+      if (!sent.empty()) graph_.add_edge(sent.back(), task);  // one message at a time
+      if (it_.blocking_sends) before = task;
+      sent.push_back(task);
+      name(kind, g, s, i, task, task);
+    };
+    const std::vector<double> cuts = ready_cuts(g, s);
+    for (const Slot& slot : one_f_one_b(size(group.stages), s, m)) {
+      const int i = slot.micro_batch;
+      if (!slot.backward) {
+        tasks.forward[i] = append(stage.forward_s);
+        name(TaskKind::kForward, g, s, i, tasks.forward[i], tasks.forward[i]);
+        if (s + 1 < size(group.stages)) {
+          send(TaskKind::kSendActivation, stage.send_activation, tasks.send_activation, i);
+        }
+        continue;
+      }
+      double passed = 0;
+      int first = -1;
+      for (const double cut : i < m - 1 ? std::vector<double>{1} : cuts) {
+        const int piece = append(stage.backward_s * (cut - passed));
+        if (first < 0) first = piece;
+        if (i == m - 1) tasks.passed.emplace_back(cut, piece);
+        passed = cut;
+      }
+      tasks.backward[i] = first;
+      name(TaskKind::kBackward, g, s, i, first, before);
+      if (s > 0) send(TaskKind::kSendGradient, stage.send_gradient, tasks.send_gradient, i);
+    }
+    tasks.last = before;
+  }
+
+  /// Shares of the stage's last backward at whose end some segment becomes ready, increasing, ending with 1.
+  [[nodiscard]] std::vector<double> ready_cuts(int g, int s) const {
     std::vector<double> cuts = {1};
     for (const Segment& segment : it_.segments) {
       for (const Owner& owner : segment.owners) {
@@ -113,57 +156,16 @@ class Builder {
     }
     std::sort(cuts.begin(), cuts.end());
     cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-
-    int before = -1;
-    const auto append = [&](double seconds) {
-      const int task = add(seconds);
-      if (before >= 0) graph_.add_edge(before, task);
-      return before = task;
-    };
-    for (const Slot& slot : one_f_one_b(size(group.stages), s, m)) {
-      const int i = slot.micro_batch;
-      if (!slot.backward) {
-        tasks.forward[i] = append(stage.forward_s);
-        name(TaskKind::kForward, g, s, i, tasks.forward[i], tasks.forward[i]);
-        continue;
-      }
-      if (i < m - 1) {
-        tasks.backward[i] = tasks.backward_end[i] = append(stage.backward_s);
-      } else {
-        double passed = 0;
-        for (const double cut : cuts) {
-          tasks.backward_end[i] = append(stage.backward_s * (cut - passed));
-          if (tasks.passed.empty()) tasks.backward[i] = tasks.backward_end[i];
-          tasks.passed.emplace_back(cut, tasks.backward_end[i]);
-          passed = cut;
-        }
-      }
-      name(TaskKind::kBackward, g, s, i, tasks.backward[i], tasks.backward_end[i]);
-    }
+    return cuts;
   }
 
-  void transfers(int g, int s) {
-    const Group& group = it_.groups[g];
-    const auto send = [&](TaskKind kind, const Transfer& transfer, int to, const std::vector<int>& from,
-                          std::vector<int> StageTasks::*target) {
-      int before = -1;
-      for (int i = 0; i < group.micro_batches; ++i) {
-        const int task = add(transfer.seconds, transfer.demands);
-        graph_.add_edge(from[i], task);
-        graph_.add_edge(task, (tasks_[g][to].*target)[i]);
-        if (before >= 0) graph_.add_edge(before, task);  // one message at a time
-        before = task;
-        name(kind, g, s, i, task, task);
+  /// No work starts before its message is there.
+  void receive(int g, int s) {
+    for (int i = 0; i < it_.groups[g].micro_batches; ++i) {
+      if (s > 0) graph_.add_edge(tasks_[g][s - 1].send_activation[i], tasks_[g][s].forward[i]);
+      if (s + 1 < size(it_.groups[g].stages)) {
+        graph_.add_edge(tasks_[g][s + 1].send_gradient[i], tasks_[g][s].backward[i]);
       }
-    };
-    const Stage& stage = group.stages[s];
-    if (s + 1 < size(group.stages)) {
-      send(TaskKind::kSendActivation, stage.send_activation, s + 1, tasks_[g][s].forward,
-           &StageTasks::forward);
-    }
-    if (s > 0) {
-      send(TaskKind::kSendGradient, stage.send_gradient, s - 1, tasks_[g][s].backward_end,
-           &StageTasks::backward);
     }
   }
 
@@ -194,10 +196,9 @@ class Builder {
     for (int g = 0; g < size(it_.groups); ++g) {
       for (int s = 0; s < size(it_.groups[g].stages); ++s) {
         const int task = add(it_.groups[g].stages[s].update_s);
-        const int last_backward = tasks_[g][s].passed.back().second;
-        graph_.add_edge(last_backward, task);
+        graph_.add_edge(tasks_[g][s].last, task);
         if (reduced >= 0) {
-          graph_.add_edge(last_backward, reduced);
+          graph_.add_edge(tasks_[g][s].last, reduced);
           graph_.add_edge(reduced, task);
         }
         follow(stream[g][s], task);

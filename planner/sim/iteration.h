@@ -5,8 +5,9 @@
 ///
 ///   w = min(P - 1 - s, m) forwards, then (forward, backward) pairs, then the w backwards that remain
 ///
-/// so at most min(P - s, m) micro-batches are in flight on it. Transfers are asynchronous: a message leaves
-/// when its result exists, each directed boundary carries one message at a time, and computation goes on.
+/// so at most min(P - s, m) micro-batches are in flight on it. A message leaves when its result exists,
+/// each directed boundary carries one message at a time, and computation goes on meanwhile unless sends
+/// block.
 ///
 /// Gradients are reduced segment by segment. A segment's owners are all stages that hold its layers; it
 /// starts when the last backward of each owner has passed its layers and each owner has finished the segments
@@ -65,7 +66,8 @@ struct Iteration {
   std::vector<Group> groups;      // at least one
   std::vector<Segment> segments;  // in the global order
   std::vector<double> nic_bytes_per_s;
-  bool norm_barrier = true;  // clipping: no update before all gradients are reduced everywhere
+  bool blocking_sends = false;  // a stage does nothing else while it sends (no asynchronous transfers)
+  bool norm_barrier = true;     // clipping: no update before all gradients are reduced everywhere
 };
 
 enum class TaskKind : std::uint8_t {

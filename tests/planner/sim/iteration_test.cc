@@ -77,6 +77,17 @@ TEST(Iteration, OneBottleneckStageHasItsClosedForm) {
   }
 }
 
+TEST(Iteration, BlockingSendsCountAsWork) {
+  // Two stages, send times 0.5 and 0.25, many micro-batches: the period is the first stage's 3 + 0.5.
+  Iteration iteration = balanced(2, 10, 1, 2);
+  iteration.groups[0].stages[0].send_activation.seconds = 0.5;
+  iteration.groups[0].stages[1].send_gradient.seconds = 0.25;
+  iteration.blocking_sends = true;
+  const Timeline timeline = simulate(iteration);
+  const auto start = [&](int i) { return find_task(timeline, TaskKind::kBackward, 0, 0, i)->start_s; };
+  EXPECT_NEAR(start(7) - start(6), 3.5, 1e-12);
+}
+
 TEST(Iteration, OneMicroBatchGoesThereAndBack) {
   Iteration iteration = balanced(4, 1, 1, 2);
   for (Stage& stage : iteration.groups[0].stages) {
@@ -169,6 +180,7 @@ class Relaxation {
           const double link = i == 0 ? 0 : end(TaskKind::kSendActivation, g, s, i - 1);
           moved |=
               set(TaskKind::kSendActivation, g, s, i, std::max(link, free), here.send_activation.seconds);
+          if (it_.blocking_sends) free = end(TaskKind::kSendActivation, g, s, i);
         }
       } else {
         const int i = backwards++;
@@ -178,9 +190,11 @@ class Relaxation {
         if (s > 0) {
           const double link = i == 0 ? 0 : end(TaskKind::kSendGradient, g, s, i - 1);
           moved |= set(TaskKind::kSendGradient, g, s, i, std::max(link, free), here.send_gradient.seconds);
+          if (it_.blocking_sends) free = end(TaskKind::kSendGradient, g, s, i);
         }
       }
     }
+    last_[{g, s}] = free;
     return moved;
   }
 
@@ -204,13 +218,12 @@ class Relaxation {
     }
     for (int g = 0; g < static_cast<int>(it_.groups.size()); ++g) {
       for (int s = 0; s < static_cast<int>(it_.groups[g].stages.size()); ++s) {
-        all = std::max(all, end(TaskKind::kBackward, g, s, it_.groups[g].micro_batches - 1));
+        all = std::max(all, last_[{g, s}]);
       }
     }
     for (int g = 0; g < static_cast<int>(it_.groups.size()); ++g) {
       for (int s = 0; s < static_cast<int>(it_.groups[g].stages.size()); ++s) {
-        const double own =
-            std::max(stream[{g, s}], end(TaskKind::kBackward, g, s, it_.groups[g].micro_batches - 1));
+        const double own = std::max(stream[{g, s}], last_[{g, s}]);
         moved |=
             set(TaskKind::kUpdate, g, s, 0, it_.norm_barrier ? all : own, it_.groups[g].stages[s].update_s);
         stream[{g, s}] = end(TaskKind::kUpdate, g, s, 0);
@@ -231,6 +244,7 @@ class Relaxation {
   }
 
   const Iteration& it_;
+  std::map<std::pair<int, int>, double> last_;  // end of each stage's work
   std::map<Key, double> start_;
   std::map<Key, double> end_;
 };

@@ -56,6 +56,7 @@ inline Iteration random_iteration(std::mt19937& random, const Shape& shape) {
     }
     iteration.segments.push_back(segment);
   }
+  iteration.blocking_sends = integer(0, 3) == 0;
   iteration.norm_barrier = integer(0, 1) == 1;
   return iteration;
 }
