@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <string>
 
 namespace tessera::knapsack {
@@ -61,6 +62,17 @@ Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity) {
     }
   }
   return prepared;
+}
+
+std::int64_t divide_by_common(std::span<Entry> entries, std::int64_t Entry::*field) {
+  std::int64_t divisor = 0;
+  for (const Entry& entry : entries) {
+    divisor = std::gcd(divisor, entry.*field);
+    if (divisor == 1) return 1;
+  }
+  if (divisor == 0) return 1;
+  for (Entry& entry : entries) entry.*field /= divisor;
+  return divisor;
 }
 
 Selection make_selection(std::span<const Item> items, const Prepared& prepared,

@@ -1,6 +1,9 @@
 #include <algorithm>
+#include <array>
 #include <cstddef>
+#include <tuple>
 
+#include "algos/knapsack/cardinality_bound.h"
 #include "algos/knapsack/core_dp.h"
 #include "algos/knapsack/knapsack.h"
 #include "algos/knapsack/prepare.h"
@@ -8,70 +11,166 @@
 namespace tessera::knapsack {
 namespace {
 
-/// The items whose decision may differ in a selection with more than `incumbent` over the break solution.
-Core make_core(std::span<const Entry> entries, const BreakSolution& split, std::int64_t incumbent) {
-  Core core;
-  core.price = split.price;
-  core.slack = split.slack;
-  const Int128 lead = lead_of(core, incumbent);
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    const auto id = static_cast<std::uint32_t>(i);
-    const Change add{entries[i].weight, entries[i].profit, 1, id};
-    const Change change = i < split.taken ? Change{-add.weight, -add.profit, -1, id} : add;
-    if (loss_of(core, change) > lead) continue;
-    core.group_begin.push_back(static_cast<std::uint32_t>(core.changes.size()));
-    core.changes.push_back(change);
+class Search {
+ public:
+  Search(std::vector<Entry>& entries, std::int64_t capacity, const Limits& limits)
+      : entries_(entries), capacity_(capacity), limits_(limits), work_left_(limits.max_work) {
+    const BreakSolution split = split_at_break(entries_, capacity_);
+    bound_ = upper_bound(split);
+    adopt(split, {});
+    first_fill(split);
   }
-  core.group_begin.push_back(static_cast<std::uint32_t>(core.changes.size()));
-  return core;
-}
 
-/// The break solution with the best single addition, or with the break item in place of one taken item.
-struct FirstFill {
-  std::int64_t gain = 0;
-  std::vector<std::uint32_t> flips;  // positions in the entries
+  /// Small state limits first: most cores are settled by them, and the others start from a better incumbent.
+  void run() {
+    CountPrice best;
+    bool priced = false;
+    for (std::int64_t states = std::min<std::int64_t>(1 << 10, limits_.max_states);;
+         states = std::min(8 * states, limits_.max_states)) {
+      attempt(best, states);
+      if (proven() || work_left_ <= 0) return;
+      if (!priced) {
+        best = best_count_price(entries_, capacity_, profit_);
+        bound_ = std::max(profit_, std::min(bound_, best.bound));
+        priced = true;
+        if (proven()) return;
+      }
+      if (states == limits_.max_states) break;
+    }
+  }
+
+  [[nodiscard]] bool proven() const { return profit_ == bound_; }
+  [[nodiscard]] std::int64_t bound() const { return bound_; }
+  [[nodiscard]] std::vector<std::uint32_t>& items() { return items_; }
+
+ private:
+  /// The break solution with `flips` (positions in the entries) becomes the incumbent.
+  void adopt(const BreakSolution& split, const std::vector<std::uint32_t>& flips) {
+    std::vector<bool> taken(entries_.size(), false);
+    std::fill(taken.begin(), taken.begin() + static_cast<std::ptrdiff_t>(split.taken), true);
+    for (const std::uint32_t i : flips) taken[i] = !taken[i];
+    items_.clear();
+    profit_ = 0;
+    for (std::size_t i = 0; i < entries_.size(); ++i) {
+      if (!taken[i]) continue;
+      items_.push_back(entries_[i].item);
+      profit_ += entries_[i].profit;
+    }
+  }
+
+  /// The break solution with the best single addition, or with the break item in place of one taken item.
+  void first_fill(const BreakSolution& split) {
+    std::int64_t best = 0;
+    std::vector<std::uint32_t> flips;
+    const auto count = static_cast<std::uint32_t>(entries_.size());
+    const auto taken = static_cast<std::uint32_t>(split.taken);
+    for (std::uint32_t i = taken; i < count; ++i) {
+      if (entries_[i].weight > split.slack || entries_[i].profit <= best) continue;
+      best = entries_[i].profit;
+      flips = {i};
+    }
+    for (std::uint32_t i = 0; i < taken && taken < count; ++i) {
+      const std::int64_t gain = entries_[taken].profit - entries_[i].profit;
+      if (split.slack + entries_[i].weight < entries_[taken].weight || gain <= best) continue;
+      best = gain;
+      flips = {i, taken};
+    }
+    if (best > 0) adopt(split, flips);
+  }
+
+  void attempt(const CountPrice& price, std::int64_t states) {
+    const BreakSolution split = split_at_break(entries_, capacity_, price.scale, price.price);
+    if (split.profit > profit_) adopt(split, {});
+    fill_core(split, price);
+    const CoreAnswer answer =
+        run_core(core_, profit_ - split.profit, bound_ - split.profit, {states, work_left_});
+    work_left_ -= answer.work;
+    if (answer.improved) {
+      std::vector<std::uint32_t> flips;
+      for (const std::uint32_t id : answer.taken) {
+        flips.insert(flips.end(), members_.begin() + pieces_[id].first,
+                     members_.begin() + pieces_[id].first + pieces_[id].size);
+      }
+      adopt(split, flips);
+    }
+    bound_ = std::max(profit_, std::min(bound_, split.profit + answer.bound));
+  }
+
+  /// The items whose decision may differ in an improvement, as changes of the break solution. Equal items
+  /// become pieces of 1, 2, 4, ... copies: any number of them is a sum of pieces.
+  void fill_core(const BreakSolution& split, const CountPrice& price) {
+    core_ = {};
+    core_.price = split.price;
+    core_.slack = split.slack;
+    core_.profit_scale = price.scale;
+    core_.count_price = price.price;
+    core_.count_room = price.limit - static_cast<std::int64_t>(split.taken);
+    members_.clear();
+    pieces_.clear();
+    const Int128 lead = lead_of(core_, profit_ - split.profit);
+    const auto change_of = [&](std::uint32_t i) {
+      const Entry& e = entries_[i];
+      return i < split.taken ? Change{-e.weight, -e.profit, -1, 0} : Change{e.weight, e.profit, 1, 0};
+    };
+    for (std::uint32_t i = 0; i < entries_.size(); ++i) {
+      if (loss_of(core_, change_of(i)) <= lead) members_.push_back(i);
+    }
+    const auto key = [&](std::uint32_t i) {
+      const Change change = change_of(i);
+      return std::tuple(change.weight, change.profit, i);
+    };
+    std::sort(members_.begin(), members_.end(),
+              [&](std::uint32_t a, std::uint32_t b) { return key(a) < key(b); });
+    for (std::uint32_t first = 0; first < members_.size();) {
+      const Change one = change_of(members_[first]);
+      std::uint32_t end = first;
+      while (end < members_.size() && change_of(members_[end]).weight == one.weight &&
+             change_of(members_[end]).profit == one.profit) {
+        ++end;
+      }
+      for (std::uint32_t size = 1; first < end; size *= 2) {
+        const std::uint32_t copies = std::min(size, end - first);
+        const Change piece{one.weight * copies, one.profit * copies,
+                           one.count * static_cast<std::int32_t>(copies),
+                           static_cast<std::uint32_t>(pieces_.size())};
+        if (loss_of(core_, piece) <= lead) {
+          core_.group_begin.push_back(static_cast<std::uint32_t>(core_.changes.size()));
+          core_.changes.push_back(piece);
+          pieces_.push_back({first, copies});
+        }
+        first += copies;
+      }
+    }
+    core_.group_begin.push_back(static_cast<std::uint32_t>(core_.changes.size()));
+  }
+
+  struct Piece {
+    std::uint32_t first;  // in members_
+    std::uint32_t size;
+  };
+
+  std::vector<Entry>& entries_;
+  const std::int64_t capacity_;
+  const Limits limits_;
+  std::int64_t work_left_;
+  std::vector<std::uint32_t> items_;  // the incumbent, as positions in the input
+  std::int64_t profit_ = 0;
+  std::int64_t bound_ = 0;
+  Core core_;
+  std::vector<std::uint32_t> members_;  // positions in the entries, equal items side by side
+  std::vector<Piece> pieces_;           // by change id
 };
-
-FirstFill first_fill(std::span<const Entry> entries, const BreakSolution& split) {
-  FirstFill best;
-  const std::size_t n = entries.size();
-  for (std::size_t i = split.taken; i < n; ++i) {
-    if (entries[i].weight <= split.slack && entries[i].profit > best.gain) {
-      best = {entries[i].profit, {static_cast<std::uint32_t>(i)}};
-    }
-  }
-  if (split.taken == n) return best;
-  const Entry& broken = entries[split.taken];
-  for (std::size_t i = 0; i < split.taken; ++i) {
-    const std::int64_t gain = broken.profit - entries[i].profit;
-    if (split.slack + entries[i].weight >= broken.weight && gain > best.gain) {
-      best = {gain, {static_cast<std::uint32_t>(i), static_cast<std::uint32_t>(split.taken)}};
-    }
-  }
-  return best;
-}
 
 }  // namespace
 
-Result<Selection> solve(std::span<const Item> items, std::int64_t capacity, const Limits& requested) {
+Result<Selection> solve(std::span<const Item> items, std::int64_t capacity, const Limits& limits) {
   Prepared prepared = TS_TRY(prepare(items, capacity));
-  std::vector<Entry>& open = prepared.open;
-  const Limits limits = with_defaults(requested, open.size());
-  const BreakSolution split = split_at_break(open, capacity);
-  const FirstFill first = first_fill(open, split);
-  const std::int64_t ceiling = upper_bound(split) - split.profit;
-  const Core core = make_core(open, split, first.gain);
-  const CoreAnswer answer = run_core(core, first.gain, ceiling, limits);
-
-  std::vector<bool> taken(open.size(), false);
-  std::fill(taken.begin(), taken.begin() + static_cast<std::ptrdiff_t>(split.taken), true);
-  for (const std::uint32_t i : answer.improved ? answer.taken : first.flips) taken[i] = !taken[i];
-  std::vector<std::uint32_t> chosen;
-  for (std::size_t i = 0; i < open.size(); ++i) {
-    if (taken[i]) chosen.push_back(open[i].item);
-  }
-  Selection selection = make_selection(items, prepared, std::move(chosen));
-  selection.upper_bound = prepared.free_profit + split.profit + answer.bound;
+  const std::int64_t unit = divide_by_common(prepared.open, &Entry::profit);
+  const std::int64_t weight_unit = divide_by_common(prepared.open, &Entry::weight);
+  Search search(prepared.open, capacity / weight_unit, with_defaults(limits, prepared.open.size()));
+  search.run();
+  Selection selection = make_selection(items, prepared, std::move(search.items()));
+  selection.upper_bound = prepared.free_profit + unit * search.bound();
   return selection;
 }
 
