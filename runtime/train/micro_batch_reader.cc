@@ -2,10 +2,16 @@
 
 #include <algorithm>
 
+#include "algos/base/random.h"
 #include "algos/base/require.h"
 #include "kernels/loss/cross_entropy.h"
 
 namespace tessera::runtime {
+
+Result<SampleOrder> training_order(std::int64_t train_end, std::int64_t length, std::uint64_t seed) {
+  constexpr std::uint64_t kOrderStream = 0x02de2;
+  return SampleOrder::make(0, train_end, length, derive_key(seed, kOrderStream));
+}
 
 MicroBatchReader::MicroBatchReader(const TokenSource& source, std::span<const std::int32_t> positions,
                                    std::int64_t length, std::int64_t micro_batch, bool document_masking)

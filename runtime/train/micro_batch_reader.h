@@ -29,6 +29,10 @@ struct BatchShape {
   return step * shape.global_batch + group * (shape.global_batch / shape.groups) + micro * shape.micro_batch;
 }
 
+/// The order of a job's samples among tokens [0, train_end): `seed` is that of the job.
+[[nodiscard]] Result<SampleOrder> training_order(std::int64_t train_end, std::int64_t length,
+                                                 std::uint64_t seed);
+
 class MicroBatchReader {
  public:
   /// `positions` of this rank's tokens in a sequence of `length`. With document masking, documents are

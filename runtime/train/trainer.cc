@@ -19,7 +19,6 @@ namespace tessera::runtime {
 namespace {
 
 constexpr std::uint64_t kDropoutStream = 0xd201;
-constexpr std::uint64_t kOrderStream = 0x02de2;
 
 AttentionConfig attention_config(const TrainInputs& inputs) {
   AttentionConfig config;
@@ -38,8 +37,7 @@ AdamwOptions adamw_options(const planner::TrainSpec& spec) {
 std::uint64_t seed_of(const TrainInputs& inputs) { return static_cast<std::uint64_t>(inputs.spec.seed); }
 
 SampleOrder make_order(const TrainInputs& inputs) {
-  Result<SampleOrder> order = SampleOrder::make(0, inputs.train_end, inputs.spec.sequence_length,
-                                                derive_key(seed_of(inputs), kOrderStream));
+  Result<SampleOrder> order = training_order(inputs.train_end, inputs.spec.sequence_length, seed_of(inputs));
   TS_REQUIRE(order.ok(), order.status().message());  // load_train_inputs has counted the tokens
   return std::move(order).value();
 }
