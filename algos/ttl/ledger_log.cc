@@ -304,4 +304,8 @@ Result<std::uint64_t> write_snapshot(Accounts& accounts,
   return sequence;
 }
 
+Result<Recovered> recover(std::span<const std::byte> file, const std::string& path, Ticks max_step) {
+  return Recovery(file, path, max_step).run();
+}
+
 }  // namespace tessera::ttl
