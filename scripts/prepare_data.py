@@ -9,10 +9,11 @@ Text goes through in pieces, so memory does not grow with the input: a batch of 
 for the index. JSON records are the exception: one is held whole. Output appears under its name when it is
 complete, never before. All but --bytes needs the package `tokenizers` (pip install tokenizers).
 
-Exit status: 0 written, 1 reading or writing failed, 2 wrong usage or input; then nothing is written.
+Exit status: 0 written, 1 reading or writing failed, 2 wrong usage or input, or a full disk; then nothing is written.
 """
 import argparse
 import array
+import errno
 import json
 import os
 import pathlib
@@ -422,17 +423,21 @@ def main(argv=None):
     except OSError as error:
         print(f"prepare_data: {error.filename or 'output'}: {error.strerror}\n  nothing was written; check the disk's "
               "free space and the permissions, then run again", file=sys.stderr)
-        return 1
+        return 2 if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else 1
     except KeyboardInterrupt:
         print("prepare_data: interrupted; nothing was written", file=sys.stderr)
         return 1
     finally:
         if output is not None:
             output.drop()
-    if arguments.json:
-        print(json.dumps(report))
-    else:
-        print_report(report)
+    try:
+        if arguments.json:
+            print(json.dumps(report))
+        else:
+            print_report(report)
+        print(end="", flush=True)
+    except BrokenPipeError:  # who read the report has gone; the files are written
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python complains at its end
     return 0
 
 

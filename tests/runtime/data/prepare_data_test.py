@@ -156,7 +156,7 @@ class PrepareData(unittest.TestCase):
         def limited():
             signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
             resource.setrlimit(resource.RLIMIT_FSIZE, (10000, 10000))
-        self.refused([os.strerror(errno.EFBIG), "nothing was written"], "--bytes", "--out", self.out, text, code=1,
+        self.refused([os.strerror(errno.EFBIG), "nothing was written"], "--bytes", "--out", self.out, text,
                      preexec_fn=limited)
 
     def test_termination_leaves_nothing(self):
@@ -170,6 +170,17 @@ class PrepareData(unittest.TestCase):
             process.terminate()
             self.assertEqual(process.wait(60), 1)
         self.assertEqual(os.listdir(self.folder), [])
+
+    def test_a_reader_of_the_report_may_go(self):
+        for json_flag in ([], ["--json"]):
+            read, write = os.pipe()
+            os.close(read)
+            command = [sys.executable, OPTIONS.script, "--bytes", "--overwrite", "--out", self.out, *json_flag,
+                       self.text("a.txt", b"text")]
+            done = subprocess.run(command, stdout=write, stderr=subprocess.PIPE)
+            os.close(write)
+            self.assertEqual((done.returncode, done.stderr), (0, b""))
+            self.assertEqual(self.bin(), b"text")
 
     def train(self, vocabulary):
         model = self.text("model.json", json.dumps(MODEL | {"vocab_size": vocabulary}).encode())
