@@ -39,11 +39,7 @@ inline constexpr int kLanes = static_cast<int>(hn::MaxLanes(Floats()));
 
 /// Rows and vectors of the register block: 6 x 4 accumulators of 32 registers, 6 x 2 of 16.
 inline constexpr int kRows = 6;
-#if HWY_TARGET == HWY_AVX2
-inline constexpr int kPanelVectors = 2;
-#else
-inline constexpr int kPanelVectors = 4;
-#endif
+inline constexpr int kPanelVectors = HWY_TARGET == HWY_AVX2 || HWY_TARGET == HWY_SSE4 ? 2 : 4;
 inline constexpr int kPanel = kPanelVectors * kLanes;
 
 inline constexpr float kNone = -std::numeric_limits<float>::infinity();
@@ -99,14 +95,18 @@ HWY_INLINE void multiply_rows(int vectors, const float* HWY_RESTRICT a, std::int
                               std::int64_t a_depth, const float* HWY_RESTRICT b, std::int64_t b_depth,
                               int depth, float* HWY_RESTRICT c, std::int64_t c_row,
                               const float* HWY_RESTRICT row_scale = nullptr) {
-  switch (vectors) {
-#if HWY_TARGET != HWY_AVX2
-    case 4: return register_block<4, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
-    case 3: return register_block<3, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
-#endif
-    case 2: return register_block<2, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
-    default: return register_block<1, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
+  if constexpr (kPanelVectors == 4) {
+    if (vectors == 4) {
+      return register_block<4, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
+    }
+    if (vectors == 3) {
+      return register_block<3, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
+    }
   }
+  if (vectors == 2) {
+    return register_block<2, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
+  }
+  register_block<1, kStart>(a, a_row, a_depth, b, b_depth, depth, c, c_row, row_scale);
 }
 
 /// Width of the panel that starts at column `begin`, of `columns` (a multiple of kLanes) in all.

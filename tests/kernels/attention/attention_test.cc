@@ -369,14 +369,15 @@ INSTANTIATE_TEST_SUITE_P(Sweep, AttentionCase, ::testing::ValuesIn(cases()),
                          [](const auto& info) { return info.param.name; });
 
 TEST(Attention, EveryInstructionSetIsTested) {
-  // x86: the baseline always, and what the machine has of AVX2 and AVX-512. A sweep over one set alone would
-  // hide that run-time dispatch was compiled out.
+  // x86: the baseline always, and what the machine has of SSE4, AVX2 and AVX-512. A sweep over one set alone
+  // would hide that run-time dispatch was compiled out.
   std::string names;
   for (const std::int64_t target : hwy::SupportedAndGeneratedTargets()) {
     names += std::string(hwy::TargetName(target)) + " ";
   }
   RecordProperty("instruction_sets", names);
 #if defined(__x86_64__)
+  EXPECT_EQ(__builtin_cpu_supports("sse4.2") != 0, names.find("SSE4") != std::string::npos) << names;
   EXPECT_EQ(__builtin_cpu_supports("avx2") != 0, names.find("AVX2") != std::string::npos) << names;
   EXPECT_EQ(__builtin_cpu_supports("avx512bw") != 0, names.find("AVX3") != std::string::npos) << names;
 #endif
