@@ -23,15 +23,15 @@ std::string name_of(AccountId account) {
 
 Ledger::Ledger(const Policy& policy, Ticks start) : accounts_(std::make_unique<Accounts>(policy, start)) {}
 
-Ledger::Ledger(std::unique_ptr<Accounts> accounts, FileLock lock, LogFile log, const std::string& path,
-               const LedgerOptions& options)
+Ledger::Ledger(std::unique_ptr<Accounts> accounts, FileLock lock, LogFile log, std::uint64_t snapshot_bytes,
+               const std::string& path, const LedgerOptions& options)
     : path_(path),
       options_(options),
       file_lock_(std::move(lock)),
       accounts_(std::move(accounts)),
       log_(std::move(log)),
       claimed_(log_->size()),
-      compact_at_(std::max(options.compact_above, 4 * log_->size())) {}
+      compact_at_(compaction_point(snapshot_bytes)) {}
 
 std::unique_ptr<Ledger> Ledger::in_memory(const Policy& policy, Ticks start) {
   return std::unique_ptr<Ledger>(new Ledger(policy, start));
@@ -46,15 +46,16 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Poli
   FileLock lock = TS_TRY(FileLock::take(path));
   std::error_code ignored;
   std::filesystem::remove(path + ".part", ignored);
-  const auto ledger = [&](std::unique_ptr<Accounts> accounts, LogFile log) {
+  const auto ledger = [&](std::unique_ptr<Accounts> accounts, LogFile log, std::uint64_t snapshot_bytes) {
     return std::unique_ptr<Ledger>(
-        new Ledger(std::move(accounts), std::move(lock), std::move(log), path, options));
+        new Ledger(std::move(accounts), std::move(lock), std::move(log), snapshot_bytes, path, options));
   };
   if (!std::filesystem::exists(path, ignored)) {
     auto accounts = std::make_unique<Accounts>(policy, options.start);
     bool changed = false;
     LogFile log = TS_TRY(LogFile::replace(path, *accounts, changed));
-    return ledger(std::move(accounts), std::move(log));
+    const std::uint64_t bytes = log.size();
+    return ledger(std::move(accounts), std::move(log), bytes);
   }
   Recovered recovered;
   {
@@ -69,7 +70,7 @@ Result<std::unique_ptr<Ledger>> Ledger::open(const std::string& path, const Poli
                       "a policy is fixed: make a new ledger for another one"});
   }
   LogFile log = TS_TRY(LogFile::open(path, recovered.bytes, recovered.next_sequence));
-  return ledger(std::move(recovered.accounts), std::move(log));
+  return ledger(std::move(recovered.accounts), std::move(log), recovered.snapshot_bytes);
 }
 
 Ledger::~Ledger() { (void)sync(); }
@@ -191,7 +192,7 @@ Status Ledger::compact(std::unique_lock<std::mutex>& lock) {
     pending_.clear();
     durable_ = done_;
     claimed_ = log_->size();
-    compact_at_ = std::max(options_.compact_above, 4 * claimed_);
+    compact_at_ = compaction_point(claimed_);
     committed_.notify_all();
     return {};
   }

@@ -28,6 +28,7 @@
 /// Cost      O(k) and one hash look-up under the lock; then one write and one fdatasync per group.
 #pragma once
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
@@ -93,8 +94,11 @@ class Ledger {
 
  private:
   Ledger(const Policy& policy, Ticks start);
-  Ledger(std::unique_ptr<Accounts> accounts, FileLock lock, LogFile log, const std::string& path,
-         const LedgerOptions& options);
+  Ledger(std::unique_ptr<Accounts> accounts, FileLock lock, LogFile log, std::uint64_t snapshot_bytes,
+         const std::string& path, const LedgerOptions& options);
+  [[nodiscard]] std::uint64_t compaction_point(std::uint64_t snapshot_bytes) const {
+    return std::max(options_.compact_above, 4 * snapshot_bytes);
+  }
   Status commit(std::unique_lock<std::mutex>& lock, std::uint64_t operation);
   Status compact(std::unique_lock<std::mutex>& lock);
 

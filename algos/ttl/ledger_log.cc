@@ -101,6 +101,7 @@ class Recovery {
       TS_TRY(read(*next));
       ++result_.next_sequence;
       offset_ += frame_bytes(next->payload.size());
+      if (next->type == static_cast<std::uint32_t>(FrameType::kReady)) result_.snapshot_bytes = offset_;
     }
     if (!ready_) return damaged("an incomplete snapshot");
     TS_TRY(check_tail());

@@ -57,9 +57,10 @@ Result<std::uint64_t> write_snapshot(Accounts& accounts,
 struct Recovered {
   std::unique_ptr<Accounts> accounts;
   std::uint64_t next_sequence = 0;
-  std::uint64_t bytes = 0;       // up to here the file is sound; the rest is reserved space or a torn frame
-  std::uint64_t torn_bytes = 0;  // of the rest, up to its last byte that is not 0
-  std::uint64_t operations = 0;  // since the snapshot
+  std::uint64_t bytes = 0;  // up to here the file is sound; the rest is reserved space or a torn frame
+  std::uint64_t snapshot_bytes = 0;  // of these
+  std::uint64_t torn_bytes = 0;      // of the rest, up to its last byte that is not 0
+  std::uint64_t operations = 0;      // since the snapshot
 };
 
 /// The state after the last whole frame. `max_step` completes the policy.

@@ -92,6 +92,14 @@ TEST_F(TtlLedger, TheLogIsCompactedByItself) {
   EXPECT_TRUE(open()->totals().credited == 300);
 }
 
+TEST_F(TtlLedger, OftenReopenedTheLogStaysShortToo) {
+  for (Ticks t = 0; t < 60; ++t) {
+    const auto ledger = open({.compact_above = 1000});
+    for (int i = 0; i < 5; ++i) ASSERT_TRUE(ledger->credit(kAlice, t, 1).ok());
+  }
+  EXPECT_LT(std::filesystem::file_size(path), 2000U);
+}
+
 TEST_F(TtlLedger, WithoutSyncEachTheEndOfTheLedgerSyncs) {
   {
     const auto ledger = open({.sync_each = false});
