@@ -20,7 +20,7 @@ struct Form {
 };
 
 constexpr std::array kForms = {
-    Form{"deposit", OperationLine::Kind::kDeposit, 1, true},
+    Form{"credit", OperationLine::Kind::kCredit, 1, true},
     Form{"spend", OperationLine::Kind::kSpend, 1, true},
     Form{"transfer", OperationLine::Kind::kTransfer, 2, true},
     Form{"balance", OperationLine::Kind::kBalance, 1, false},
@@ -61,7 +61,7 @@ Result<OperationLine> parse_words(std::span<const std::string_view> words, const
                                   std::size_t line) {
   const auto refuse = [&](const std::string& found, const std::string& expected) {
     return bad_input({file, fmt::format("line {}", line), found, expected,
-                      "write <now> deposit|spend <account> <amount>, <now> transfer <from> <to> <amount>, "
+                      "write <now> credit|spend <account> <amount>, <now> transfer <from> <to> <amount>, "
                       "<now> balance <account>, or <now> resume"});
   };
   OperationLine operation{};
@@ -70,7 +70,7 @@ Result<OperationLine> parse_words(std::span<const std::string_view> words, const
   if (words.size() < 2) return refuse("a time alone", "an operation after it");
   const auto* const form =
       std::find_if(kForms.begin(), kForms.end(), [&](const Form& f) { return f.word == words[1]; });
-  if (form == kForms.end()) return refuse(shown(words[1]), "deposit, spend, transfer, balance or resume");
+  if (form == kForms.end()) return refuse(shown(words[1]), "credit, spend, transfer, balance or resume");
   const std::size_t expected = 2 + form->accounts + (form->amount ? 1 : 0);
   if (words.size() != expected) {
     return refuse(fmt::format("{} words", words.size()), fmt::format("{} for {}", expected, form->word));

@@ -1,6 +1,6 @@
 /// Operations as text, one a line, for replaying by hand or from another program's log.
 ///
-///   <now> deposit  <account> <amount>
+///   <now> credit   <account> <amount>
 ///   <now> spend    <account> <amount>
 ///   <now> transfer <from> <to> <amount>
 ///   <now> balance  <account>                asks; changes nothing
@@ -22,7 +22,7 @@
 namespace tessera::ttl {
 
 struct OperationLine {
-  enum class Kind { kDeposit, kSpend, kTransfer, kBalance, kResume };
+  enum class Kind { kCredit, kSpend, kTransfer, kBalance, kResume };
   Kind kind;
   Ticks now = 0;
   std::string account;   // empty for kResume

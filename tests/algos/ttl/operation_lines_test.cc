@@ -15,7 +15,7 @@ using Kind = OperationLine::Kind;
 TEST(TtlOperationLines, EveryKindIsReadAndWrittenBack) {
   const std::string text =
       "# time op accounts amount\n"
-      "0 deposit alice 100\r\n"
+      "0 credit alice 100\r\n"
       "\n"
       "   5\tspend  alice 18446744073709551615   \n"
       "6 transfer alice b\xc3\xb6ris 0\n"
@@ -32,7 +32,7 @@ TEST(TtlOperationLines, EveryKindIsReadAndWrittenBack) {
   std::string again;
   for (const OperationLine& line : lines) again += to_line(line) + "\n";
   EXPECT_EQ(again,
-            "0 deposit alice 100\n5 spend alice 18446744073709551615\n6 transfer alice b\xc3\xb6ris 0\n"
+            "0 credit alice 100\n5 spend alice 18446744073709551615\n6 transfer alice b\xc3\xb6ris 0\n"
             "9223372036854775807 balance alice\n7 resume\n");
 }
 
@@ -48,18 +48,18 @@ TEST(TtlOperationLines, AWrongLineIsNamed) {
     EXPECT_THAT(lines.status().message(), HasSubstr("ops.txt: line 2")) << line;
     return lines.status().message();
   };
-  EXPECT_THAT(complaint("-1 deposit a 1"), HasSubstr("\"-1\""));
-  EXPECT_THAT(complaint("9223372036854775808 deposit a 1"), HasSubstr("a time from 0"));
-  EXPECT_THAT(complaint("1e3 deposit a 1"), HasSubstr("a time from 0"));
+  EXPECT_THAT(complaint("-1 credit a 1"), HasSubstr("\"-1\""));
+  EXPECT_THAT(complaint("9223372036854775808 credit a 1"), HasSubstr("a time from 0"));
+  EXPECT_THAT(complaint("1e3 credit a 1"), HasSubstr("a time from 0"));
   EXPECT_THAT(complaint("5"), HasSubstr("a time alone"));
   EXPECT_THAT(complaint("5 withdraw a 1"), HasSubstr("\"withdraw\""));
-  EXPECT_THAT(complaint("5 deposit a"), HasSubstr("3 words"));
-  EXPECT_THAT(complaint("5 deposit a 1 2"), HasSubstr("5 words"));
+  EXPECT_THAT(complaint("5 credit a"), HasSubstr("3 words"));
+  EXPECT_THAT(complaint("5 credit a 1 2"), HasSubstr("5 words"));
   EXPECT_THAT(complaint("5 transfer a 1"), HasSubstr("5 for transfer"));
-  EXPECT_THAT(complaint("5 deposit a -1"), HasSubstr("a whole amount"));
-  EXPECT_THAT(complaint("5 deposit a nan"), HasSubstr("a whole amount"));
-  EXPECT_THAT(complaint("5 deposit a 0.5"), HasSubstr("a whole amount"));
-  EXPECT_THAT(complaint("5 deposit a 18446744073709551616"), HasSubstr("a whole amount"));
+  EXPECT_THAT(complaint("5 credit a -1"), HasSubstr("a whole amount"));
+  EXPECT_THAT(complaint("5 credit a nan"), HasSubstr("a whole amount"));
+  EXPECT_THAT(complaint("5 credit a 0.5"), HasSubstr("a whole amount"));
+  EXPECT_THAT(complaint("5 credit a 18446744073709551616"), HasSubstr("a whole amount"));
   EXPECT_THAT(complaint("5 \x1b[31m a 1"), HasSubstr("\"\\x1b[31m\""))
       << "no control codes reach the terminal";
   EXPECT_THAT(complaint("5 " + std::string(500, 'x') + " a 1"), HasSubstr("...\""));
