@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdlib>
 #include <limits>
 #include <numeric>
 
@@ -73,9 +74,10 @@ class History {
 
 /// What the groups still to come can do for a state.
 struct Outlook {
-  Ratio up;              // most q per weight added; 0 when nothing can be added with profit
-  Ratio down{1, 0};      // least q lost per weight removed; 1/0 when nothing can be removed
-  Int128 next_loss = 0;  // of the next group, in units of 1 / price.den
+  Ratio up;                // most q per weight added; 0 when nothing can be added with profit
+  Ratio down{1, 0};        // least q lost per weight removed; 1/0 when nothing can be removed
+  std::int64_t reach = 0;  // the greatest weight, either way, of a change
+  Int128 next_loss = 0;    // of the next group, in units of 1 / price.den
 };
 
 class CoreDp {
@@ -145,6 +147,7 @@ class CoreDp {
       for (std::uint32_t c = core_.group_begin[order_[i]]; c < core_.group_begin[order_[i] + 1]; ++c) {
         const std::int64_t weight = core_.changes[c].weight;
         const std::int64_t q = scaled(core_.changes[c]);
+        outlook.reach = std::max(outlook.reach, std::abs(weight));
         if (weight > 0 && greater({q, weight}, outlook.up)) outlook.up = {q, weight};
         if (weight < 0 && greater(outlook.down, {-q, -weight})) outlook.down = {-q, -weight};
       }
@@ -218,11 +221,13 @@ class CoreDp {
     }
   }
 
+  /// Intervals of equal width over the slacks that one more change can settle; one for those beyond, each
+  /// way.
   void thin(const Outlook& outlook) {
-    const Int128 span = Int128{states_.front().slack} - states_.back().slack + 1;
+    const Int128 span = 2 * Int128{outlook.reach} + 1;
     const auto bin = [&](const State& state) {
-      return static_cast<std::int64_t>((Int128{states_.front().slack} - state.slack) * limits_.max_states /
-                                       span);
+      const std::int64_t slack = std::clamp(state.slack, -outlook.reach, outlook.reach);
+      return static_cast<std::int64_t>(Int128{outlook.reach - slack} * limits_.max_states / span);
     };
     const auto promise = [&](const State& state) {
       const Ratio e = state.slack >= 0 ? outlook.up : outlook.down;
@@ -231,21 +236,16 @@ class CoreDp {
     };
     next_.clear();
     std::int64_t last_bin = -1;
-    double last_promise = 0;
     for (const State& state : states_) {
       const std::int64_t state_bin = bin(state);
-      const double state_promise = promise(state);
       if (state_bin != last_bin) {
         next_.push_back(state);
         last_bin = state_bin;
-        last_promise = state_promise;
-      } else if (state_promise > last_promise) {
-        give_up(next_.back(), outlook);
-        next_.back() = state;
-        last_promise = state_promise;
-      } else {
-        give_up(state, outlook);
+        continue;
       }
+      const bool replaces = promise(state) > promise(next_.back());
+      give_up(replaces ? next_.back() : state, outlook);
+      if (replaces) next_.back() = state;
     }
     std::swap(states_, next_);
   }

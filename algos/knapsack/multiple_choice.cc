@@ -102,10 +102,9 @@ struct Step {
 
 }  // namespace
 
-Result<Assignment> solve_multiple_choice(Layers layers, std::int64_t budget, const Limits& requested) {
+Result<Assignment> solve_multiple_choice(Layers layers, std::int64_t budget, const Limits& limits) {
+  if (Status status = check(limits); !status.ok()) return status;
   if (Status status = check(layers, budget); !status.ok()) return status;
-  const Limits limits = with_defaults(requested, layers.size());
-
   // The linear relaxation: all layers at their least memory, then steps by falling saving per byte.
   std::vector<std::vector<std::uint32_t>> open(layers.size());
   std::vector<std::uint32_t> base(layers.size());

@@ -1,7 +1,6 @@
 #include "algos/knapsack/prepare.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -17,14 +16,16 @@ Status item_error(std::size_t i, const char* field, std::int64_t found, const ch
 
 }  // namespace
 
-Limits with_defaults(const Limits& limits, std::size_t n) {
-  Limits out = limits;
-  const double count = static_cast<double>(n);
-  if (out.max_work == 0) {
-    out.max_work =
-        std::max<std::int64_t>(1 << 26, static_cast<std::int64_t>(16 * count * std::log(count + 1)));
+Status check(const Limits& limits) {
+  const auto wrong = [](const char* field, std::int64_t found, const char* expected) {
+    return bad_input({"knapsack", field, std::to_string(found), expected, "leave it at its default"});
+  };
+  constexpr std::int64_t kMostStates = std::int64_t{1} << 30;  // histories of all of them have 32-bit names
+  if (limits.max_states < 1 || limits.max_states > kMostStates) {
+    return wrong("limits.max_states", limits.max_states, "1 to 1073741824");
   }
-  return out;
+  if (limits.max_work < 0) return wrong("limits.max_work", limits.max_work, "an integer >= 0");
+  return {};
 }
 
 Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity) {

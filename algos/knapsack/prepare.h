@@ -15,9 +15,6 @@ namespace tessera::knapsack {
 /// The sums that int64 arithmetic must hold stay below this.
 inline constexpr std::int64_t kSumLimit = std::int64_t{1} << 62;
 
-/// The limits with 0 replaced by what it stands for, for n decisions.
-Limits with_defaults(const Limits& limits, std::size_t n);
-
 struct Prepared {
   std::vector<Entry> open;          // profit > 0, 0 < weight <= capacity
   std::vector<std::uint32_t> free;  // profit > 0, weight == 0: always taken
@@ -25,6 +22,8 @@ struct Prepared {
   std::int64_t open_profit = 0;
   std::int64_t open_weight = 0;
 };
+
+[[nodiscard]] Status check(const Limits& limits);
 
 Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity);
 

@@ -164,10 +164,11 @@ class Search {
 }  // namespace
 
 Result<Selection> solve(std::span<const Item> items, std::int64_t capacity, const Limits& limits) {
+  if (Status status = check(limits); !status.ok()) return status;
   Prepared prepared = TS_TRY(prepare(items, capacity));
   const std::int64_t unit = divide_by_common(prepared.open, &Entry::profit);
   const std::int64_t weight_unit = divide_by_common(prepared.open, &Entry::weight);
-  Search search(prepared.open, capacity / weight_unit, with_defaults(limits, prepared.open.size()));
+  Search search(prepared.open, capacity / weight_unit, limits);
   search.run();
   Selection selection = make_selection(items, prepared, std::move(search.items()));
   selection.upper_bound = prepared.free_profit + unit * search.bound();

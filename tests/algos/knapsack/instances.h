@@ -8,7 +8,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <numeric>
 #include <random>
 #include <string_view>
 #include <vector>
@@ -135,6 +134,26 @@ inline Instance pisinger(Family family, std::size_t n, std::int64_t range, int h
     total += instance.items.back().weight;
   }
   instance.capacity = static_cast<std::int64_t>(static_cast<double>(total) * h / (count + 1));
+  return instance;
+}
+
+/// Up to 13 items with coefficients up to 40, for comparison with all subsets; zeros and equal items occur.
+inline Instance small_instance(std::mt19937_64& random) {
+  const auto draw = [&](std::int64_t most) {
+    return std::uniform_int_distribution<std::int64_t>(0, most)(random);
+  };
+  Instance instance;
+  const std::int64_t n = draw(13);
+  const std::int64_t range = 1 + draw(39);
+  const std::int64_t shape = draw(3);
+  std::int64_t total = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const std::int64_t weight = draw(range);
+    const std::int64_t profit = shape == 0 ? weight : shape == 1 ? weight + range / 4 : draw(range);
+    instance.items.push_back({profit, weight});
+    total += weight;
+  }
+  instance.capacity = draw(total + 1);
   return instance;
 }
 
