@@ -1,32 +1,16 @@
 // tessera-algos bwt and lyndon as a user meets them: what is printed, what is written, the exit status.
-#include <cstdio>
 #include <fstream>
 #include <iterator>
 #include <string>
-#include <sys/wait.h>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/algos/tools/run_algos.h"
+
 namespace tessera::tools {
 namespace {
-
-struct Outcome {
-  int exit = -1;
-  std::string out;  // with standard error
-};
-
-Outcome algos(const std::string& arguments, const std::string& before = "") {
-  std::FILE* pipe = popen((before + TESSERA_ALGOS + " " + arguments + " 2>&1").c_str(), "r");
-  Outcome outcome;
-  char buffer[4096];
-  std::size_t got = 0;
-  while ((got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, got);
-  const int status = pclose(pipe);
-  outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
-}
 
 std::string read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
