@@ -26,6 +26,12 @@ namespace {
 constexpr std::int64_t kChunk = 2048;
 constexpr std::int64_t kMostChunks = 256;
 
+/// A rank's share of a row: its largest logit and the sum of exponentials against it.
+struct RowPart {
+  float largest = 0;
+  float sum = 0;
+};
+
 }  // namespace
 }  // namespace tessera::kernels
 #endif
@@ -124,6 +130,18 @@ float row_loss(float* row, std::int64_t vocabulary, std::int32_t label, float gr
                             (static_cast<double>(largest) - static_cast<double>(label_logit)));
 }
 
+RowPart row_part(const float* row, std::int64_t vocabulary) {
+  RowPart part;
+  part.largest = largest_of(row, vocabulary);
+  const float from = std::isinf(part.largest) && part.largest < 0 ? 0.0F : part.largest;
+  part.sum = sum_exp<false>(const_cast<float*>(row), vocabulary, from);  // not written to without kStore
+  return part;
+}
+
+void row_exp(float* row, std::int64_t vocabulary, float largest) {
+  (void)sum_exp<true>(row, vocabulary, largest);
+}
+
 }  // namespace
 }  // namespace tessera::kernels::HWY_NAMESPACE
 HWY_AFTER_NAMESPACE();
@@ -133,14 +151,18 @@ namespace tessera::kernels {
 namespace {
 
 HWY_EXPORT(row_loss);
+HWY_EXPORT(row_part);
+HWY_EXPORT(row_exp);
+
+/// Rows for one thread to take at once.
+std::int64_t grain_of(std::int64_t vocabulary) { return 1 + 4096 / vocabulary; }
 
 }  // namespace
 
 void cross_entropy(float* loss_T, float* logits_TV, std::int64_t ld, const std::int32_t* label_T,
                    std::int64_t tokens, std::int64_t vocabulary, float gradient_scale) {
   TS_REQUIRE(tokens >= 0 && vocabulary >= 1 && ld >= vocabulary, tokens, vocabulary, ld);
-  const std::int64_t grain = 1 + 4096 / vocabulary;
-  parallel_ranges(tokens, grain, [&](std::int64_t begin, std::int64_t end) {
+  parallel_ranges(tokens, grain_of(vocabulary), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       float* row = logits_TV + t * ld;
       const std::int32_t label = label_T[t];
@@ -151,6 +173,44 @@ void cross_entropy(float* loss_T, float* logits_TV, std::int64_t ld, const std::
       }
       TS_REQUIRE(label >= 0 && label < vocabulary, t, label, vocabulary);
       loss_T[t] = HWY_DYNAMIC_DISPATCH(row_loss)(row, vocabulary, label, gradient_scale);
+    }
+  });
+}
+
+void cross_entropy_part(double* largest_T, double* sum_T, double* label_logit_T, const float* logits_TV,
+                        std::int64_t ld, const std::int32_t* label_T, std::int64_t tokens, std::int64_t first,
+                        std::int64_t vocabulary) {
+  TS_REQUIRE(tokens >= 0 && vocabulary >= 1 && ld >= vocabulary, tokens, vocabulary, ld);
+  parallel_ranges(tokens, grain_of(vocabulary), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      const float* row = logits_TV + t * ld;
+      largest_T[t] = sum_T[t] = label_logit_T[t] = 0;
+      if (label_T[t] == kIgnoredLabel) continue;
+      const auto part = HWY_DYNAMIC_DISPATCH(row_part)(row, vocabulary);
+      largest_T[t] = static_cast<double>(part.largest);
+      sum_T[t] = static_cast<double>(part.sum);
+      const std::int64_t column = label_T[t] - first;
+      if (0 <= column && column < vocabulary) label_logit_T[t] = static_cast<double>(row[column]);
+    }
+  });
+}
+
+void cross_entropy_part_gradient(float* logits_TV, std::int64_t ld, const double* largest_T,
+                                 const double* sum_T, const std::int32_t* label_T, std::int64_t tokens,
+                                 std::int64_t first, std::int64_t vocabulary, float gradient_scale) {
+  TS_REQUIRE(tokens >= 0 && vocabulary >= 1 && ld >= vocabulary, tokens, vocabulary, ld);
+  parallel_ranges(tokens, grain_of(vocabulary), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* __restrict row = logits_TV + t * ld;
+      if (label_T[t] == kIgnoredLabel) {
+        std::fill_n(row, vocabulary, 0.0F);
+        continue;
+      }
+      HWY_DYNAMIC_DISPATCH(row_exp)(row, vocabulary, static_cast<float>(largest_T[t]));
+      const auto factor = static_cast<float>(static_cast<double>(gradient_scale) / sum_T[t]);
+      for (std::int64_t i = 0; i < vocabulary; ++i) row[i] *= factor;
+      const std::int64_t column = label_T[t] - first;
+      if (0 <= column && column < vocabulary) row[column] -= gradient_scale;
     }
   });
 }

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "algos/base/require.h"
-#include "planner/sim/one_f_one_b.h"
+#include "planner/plan/one_f_one_b.h"
 
 namespace tessera::planner::sim {
 namespace {
@@ -121,7 +121,7 @@ class Builder {
       name(kind, g, s, i, task, task);
     };
     const std::vector<double> cuts = ready_cuts(g, s);
-    for (const Slot& slot : one_f_one_b(size(group.stages), s, m)) {
+    for (const PipelineSlot& slot : one_f_one_b(size(group.stages), s, m)) {
       const int i = slot.micro_batch;
       if (!slot.backward) {
         tasks.forward[i] = append(stage.forward_s);

@@ -66,7 +66,7 @@ TileGeometry make_geometry(const AttentionConfig& config, int rank) {
   tile.heads = config.dims.heads / shape.heads;
   tile.kv_heads = config.dims.kv_heads / shape.heads;
   tile.head_dim = config.dims.head_dim;
-  tile.first_head = rank % shape.heads * tile.heads;
+  tile.first_head = config.first_head + rank % shape.heads * tile.heads;
   const TileAssignment assignment(shape);
   const auto chunk = [&](Chunk which) {
     return ChunkTokens(super_rank_positions(shape, config.layout, config.dims.tokens, which.value),

@@ -50,6 +50,7 @@ struct AttentionConfig {
   std::int32_t window = 0;  // tokens; 0 = unlimited
   float scale = 0;          // 0: 1 / sqrt(head_dim)
   float dropout = 0;        // probability
+  int first_head = 0;       // of the model, where dims.heads are a part of its heads: keys dropout
   ScheduleCosts forward_costs;
   ScheduleCosts backward_costs{2.5, 2, 2, 1, 2, 1, false};
 };

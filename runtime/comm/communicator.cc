@@ -14,6 +14,8 @@ std::string_view traffic_name(Traffic traffic) {
     case Traffic::kQueryGrad: return "query_grad";
     case Traffic::kKeyValueGrad: return "key_value_grad";
     case Traffic::kHeadExchange: return "head_exchange";
+    case Traffic::kTensor: return "tensor";
+    case Traffic::kPipeline: return "pipeline";
     case Traffic::kGradient: return "gradient";
     case Traffic::kParameter: return "parameter";
     case Traffic::kControl: return "control";

@@ -37,6 +37,8 @@ enum class Traffic : std::uint8_t {
   kQueryGrad,     // dQ, reduced back
   kKeyValueGrad,  // dK and dV, reduced back
   kHeadExchange,  // all-to-all of the head-parallel layout
+  kTensor,        // gathers and reductions between tensor-parallel ranks
+  kPipeline,      // activations and their gradients between stages
   kGradient,      // gradient reduce-scatter or all-reduce
   kParameter,     // parameter all-gather
   kControl,       // everything small: losses, norms, verdicts

@@ -122,6 +122,7 @@ void Generator::Impl::advance(std::span<const std::int32_t> tokens) {
   rotary.set_positions(length, rows);
   LayerActivations a = buffers.layer;
   const LayerScratch& scratch = buffers.scratch;
+  const TensorParallel alone(nullptr, rows);
   kernels::embedding_forward(a.input, parameters + embedding, tokens.data(), rows, spec.hidden_size);
   const float* residual = a.input;
   const float* update = nullptr;
@@ -129,9 +130,9 @@ void Generator::Impl::advance(std::span<const std::int32_t> tokens) {
     const DecoderLayer& layer = layers[static_cast<std::size_t>(l)];
     a.k = cached(l, 0) + cached_floats;
     a.v = cached(l, 1) + cached_floats;
-    layer.before_attention(parameters, residual, update, a, scratch, rotary, rows);
+    layer.before_attention(parameters, residual, update, a, scratch, rotary, alone);
     attend(l, a, rows);
-    layer.after_attention(parameters, a, scratch, rows);
+    layer.after_attention(parameters, a, scratch, alone);
     residual = a.middle;
     update = scratch.update;
   }

@@ -1,9 +1,11 @@
 #include "runtime/model/lm_head.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/gemm/gemm.h"
 #include "kernels/loss/cross_entropy.h"
+#include "runtime/comm/collectives.h"
 
 namespace tessera::runtime {
 namespace {
@@ -17,13 +19,22 @@ constexpr std::int64_t kMostRows = 1024;  // more gains nothing
 }  // namespace
 
 LmHead::LmHead(const planner::ModelSpec& spec, const ParameterLayout& layout, std::int64_t rows)
+    : LmHead(spec, layout, rows, whole_model(spec), nullptr) {}
+
+LmHead::LmHead(const planner::ModelSpec& spec, const ParameterLayout& layout, std::int64_t rows,
+               const ModelSlice& slice, Communicator* comm)
     : weight_(layout.find(spec.tie_word_embeddings ? "model.embed_tokens.weight" : "lm_head.weight").offset),
       hidden_(spec.hidden_size),
-      vocabulary_(spec.vocab_size),
-      chunk_rows_(std::min(rows, std::clamp(kLogitsFloats / spec.vocab_size, kLeastRows, kMostRows))),
-      ld_((spec.vocab_size + 15) / 16 * 16),
+      first_token_(tensor_block(spec.vocab_size, slice).begin),
+      vocabulary_(tensor_block(spec.vocab_size, slice).count()),
+      comm_(comm),
+      counts_(slice.tensor_rank == 0),
+      chunk_rows_(std::min(rows, std::clamp(kLogitsFloats / vocabulary_, kLeastRows, kMostRows))),
+      ld_((vocabulary_ + 15) / 16 * 16),
       logits_(chunk_rows_ * ld_),
-      losses_(chunk_rows_) {}
+      losses_(chunk_rows_),
+      largest_(static_cast<std::size_t>(comm == nullptr ? 0 : chunk_rows_)),
+      sums_(2 * largest_.size()) {}
 
 LossSum LmHead::loss(const float* parameters, const float* hidden_TD,
                      std::span<const std::int32_t> labels_T) {
@@ -33,6 +44,31 @@ LossSum LmHead::loss(const float* parameters, const float* hidden_TD,
 LossSum LmHead::loss_and_gradient(const float* parameters, float* gradients, const float* hidden_TD,
                                   float* d_hidden_TD, std::span<const std::int32_t> labels_T) {
   return run(parameters, gradients, hidden_TD, d_hidden_TD, labels_T);
+}
+
+void LmHead::chunk_loss(std::span<const std::int32_t> labels, bool gradient) {
+  const auto count = static_cast<std::int64_t>(labels.size());
+  if (comm_ == nullptr) {
+    kernels::cross_entropy(losses_.data(), logits_.data(), ld_, labels.data(), count, vocabulary_,
+                           gradient ? 1.0F : 0.0F);
+    return;
+  }
+  double* sums = sums_.data();
+  double* label_logits = sums + count;
+  kernels::cross_entropy_part(largest_.data(), sums, label_logits, logits_.data(), ld_, labels.data(), count,
+                              first_token_, vocabulary_);
+  const std::vector<double> own_largest(largest_.begin(), largest_.begin() + count);
+  all_reduce(*comm_, {largest_.data(), labels.size()}, Reduction::kMax);
+  for (std::size_t t = 0; t < labels.size(); ++t) sums[t] *= std::exp(own_largest[t] - largest_[t]);
+  all_reduce(*comm_, {sums, 2 * labels.size()}, Reduction::kSum);
+  for (std::size_t t = 0; t < labels.size(); ++t) {
+    const bool ignored = labels[t] == kernels::kIgnoredLabel;
+    losses_[static_cast<std::int64_t>(t)] =
+        ignored ? 0.0F : static_cast<float>(std::log(sums[t]) + (largest_[t] - label_logits[t]));
+  }
+  if (!gradient) return;
+  kernels::cross_entropy_part_gradient(logits_.data(), ld_, largest_.data(), sums, labels.data(), count,
+                                       first_token_, vocabulary_, 1.0F);
 }
 
 LossSum LmHead::run(const float* parameters, float* gradients, const float* hidden, float* d_hidden,
@@ -52,10 +88,11 @@ LossSum LmHead::run(const float* parameters, float* gradients, const float* hidd
     }
     kernels::gemm({count, vocabulary_, hidden_}, Transpose::kNo, Transpose::kYes, 1, x, hidden_, weight,
                   hidden_, 0, logits_.data(), ld_);
-    kernels::cross_entropy(losses_.data(), logits_.data(), ld_, chunk.data(), count, vocabulary_,
-                           gradients == nullptr ? 0.0F : 1.0F);
-    for (std::int64_t t = 0; t < count; ++t) sum.loss += losses_[t];
-    sum.labels += taken;
+    chunk_loss(chunk, gradients != nullptr);
+    if (counts_) {
+      for (std::int64_t t = 0; t < count; ++t) sum.loss += losses_[t];
+      sum.labels += taken;
+    }
     if (gradients == nullptr) continue;
     kernels::gemm({count, hidden_, vocabulary_}, Transpose::kNo, Transpose::kNo, 1, logits_.data(), ld_,
                   weight, hidden_, 0, dx, hidden_);

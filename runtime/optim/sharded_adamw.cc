@@ -1,6 +1,8 @@
 #include "runtime/optim/sharded_adamw.h"
 
 #include <algorithm>
+#include <array>
+#include <utility>
 
 #include "algos/base/require.h"
 #include "kernels/optim/adamw.h"
@@ -16,35 +18,57 @@ std::span<float> piece(float* flat, FlatRange range) {
 
 ShardedAdamw::ShardedAdamw(Communicator& replicas, const ParameterLayout& layout, const AdamwOptions& options,
                            std::int64_t bucket_floats)
-    : replicas_(replicas), options_(options), bucket_floats_(bucket_floats) {
+    : ShardedAdamw(std::array{ReplicaRange{{0, layout.total()}, &replicas}}, nullptr, layout, options,
+                   bucket_floats) {}
+
+ShardedAdamw::ShardedAdamw(std::span<const ReplicaRange> ranges, Communicator* tensor,
+                           const ParameterLayout& layout, const AdamwOptions& options,
+                           std::int64_t bucket_floats)
+    : tensor_(tensor != nullptr && tensor->size() > 1 ? tensor : nullptr), options_(options) {
   TS_REQUIRE(bucket_floats >= 1, bucket_floats);
+  std::int64_t at = 0;
+  for (const ReplicaRange& part : ranges) {
+    TS_REQUIRE(part.range.offset == at, part.range.offset, at);
+    at += part.range.count;
+    for (std::int64_t begin = part.range.offset; begin < at; begin += bucket_floats) {
+      add_bucket({begin, std::min(bucket_floats, at - begin)}, *part.replicas, layout);
+    }
+  }
+  TS_REQUIRE(at == layout.total(), at, layout.total());
+  m_ = kernels::Buffer<float>(shard_floats_);
+  v_ = kernels::Buffer<float>(shard_floats_);
+  if (tensor_ == nullptr) return;
+  for (const ParameterInfo& parameter : layout.parameters()) {
+    if (parameter.cut_dim < 0) on_all_tensor_ranks_.push_back({parameter.offset, parameter.count});
+  }
+}
+
+void ShardedAdamw::add_bucket(FlatRange range, Communicator& replicas, const ParameterLayout& layout) {
   const int n = replicas.size();
   const int r = replicas.rank().value;
-  std::int64_t shard = 0;
-  for (std::int64_t begin = 0; begin < layout.total(); begin += bucket_floats) {
-    Bucket bucket;
-    bucket.range = {begin, std::min(bucket_floats, layout.total() - begin)};
-    const std::int64_t first = begin + block_begin(bucket.range.count, n, r);
-    const std::int64_t last = begin + block_begin(bucket.range.count, n, r + 1);
-    owned_.push_back({first, last - first});
-    // A segment ends where the decay changes; the gap before a parameter belongs to it and stays zero.
-    std::int64_t at = first;
-    for (const ParameterInfo& parameter : layout.parameters()) {
-      const std::int64_t end = std::min(last, parameter.offset + parameter.count);
-      if (end <= at) continue;
-      if (!bucket.segments.empty() && bucket.segments.back().decay == parameter.decay) {
-        bucket.segments.back().range.count += end - at;
-      } else {
-        bucket.segments.push_back({{at, end - at}, shard + (at - first), parameter.decay});
-      }
-      at = end;
-      if (at == last) break;
+  Bucket bucket;
+  bucket.range = range;
+  bucket.replicas = &replicas;
+  const std::int64_t first = range.offset + block_begin(range.count, n, r);
+  const std::int64_t last = range.offset + block_begin(range.count, n, r + 1);
+  owned_.push_back({first, last - first});
+  // A segment ends where the decay changes; the gap before a parameter belongs to it and stays zero.
+  std::int64_t at = first;
+  for (const ParameterInfo& parameter : layout.parameters()) {
+    const std::int64_t end = std::min(last, parameter.offset + parameter.count);
+    if (end <= at) continue;
+    const bool on_all = tensor_ != nullptr && parameter.cut_dim < 0;
+    if (!bucket.segments.empty() && bucket.segments.back().decay == parameter.decay &&
+        bucket.segments.back().on_all_tensor_ranks == on_all) {
+      bucket.segments.back().range.count += end - at;
+    } else {
+      bucket.segments.push_back({{at, end - at}, shard_floats_ + (at - first), parameter.decay, on_all});
     }
-    shard += last - first;
-    buckets_.push_back(std::move(bucket));
+    at = end;
+    if (at == last) break;
   }
-  m_ = kernels::Buffer<float>(shard);
-  v_ = kernels::Buffer<float>(shard);
+  shard_floats_ += last - first;
+  buckets_.push_back(std::move(bucket));
 }
 
 void ShardedAdamw::start(float* gradients) {
@@ -57,32 +81,45 @@ void ShardedAdamw::start(float* gradients) {
 
 void ShardedAdamw::reduce(Bucket& bucket) {
   bucket.started = true;
-  bucket.request = ireduce_scatter_sum(replicas_, piece(gradients_, bucket.range), Traffic::kGradient);
+  bucket.request = ireduce_scatter_sum(*bucket.replicas, piece(gradients_, bucket.range), Traffic::kGradient);
 }
 
 void ShardedAdamw::gradient_ready(std::int64_t offset, std::int64_t count) {
   TS_REQUIRE(gradients_ != nullptr, offset, count);
   const std::int64_t end = offset + count;
-  for (std::int64_t b = offset / bucket_floats_; b * bucket_floats_ < end; ++b) {
-    Bucket& bucket = buckets_.at(static_cast<std::size_t>(b));
-    const std::int64_t first = std::max(offset, bucket.range.offset);
-    const std::int64_t last = std::min(end, bucket.range.offset + bucket.range.count);
-    bucket.ready += last - first;
-    TS_REQUIRE(bucket.ready <= bucket.range.count, b, bucket.ready, offset, count);
-    if (bucket.ready == bucket.range.count) reduce(bucket);
+  for (const FlatRange& whole : on_all_tensor_ranks_) {
+    if (offset <= whole.offset && whole.offset < end) {
+      all_reduce_sum(*tensor_, piece(gradients_, whole), Traffic::kTensor);
+    }
   }
-  replicas_.poll();
+  const auto behind = [](std::int64_t at, const Bucket& bucket) { return at < bucket.range.offset; };
+  auto bucket = std::upper_bound(buckets_.begin(), buckets_.end(), offset, behind) - 1;
+  for (; bucket != buckets_.end() && bucket->range.offset < end; ++bucket) {
+    const std::int64_t first = std::max(offset, bucket->range.offset);
+    const std::int64_t last = std::min(end, bucket->range.offset + bucket->range.count);
+    bucket->ready += last - first;
+    TS_REQUIRE(bucket->ready <= bucket->range.count, bucket->range.offset, bucket->ready, offset, count);
+    if (bucket->ready == bucket->range.count) reduce(*bucket);
+  }
+  buckets_.front().replicas->poll();  // all that were split from one communicator advance together
 }
 
 double ShardedAdamw::finish_reduction() {
   TS_REQUIRE(gradients_ != nullptr);
   for (Bucket& bucket : buckets_) {
+    TS_REQUIRE(bucket.started || tensor_ == nullptr, bucket.range.offset, bucket.ready);
     if (!bucket.started) reduce(bucket);
   }
   double squares = 0;
   for (std::size_t b = 0; b < buckets_.size(); ++b) {
-    replicas_.wait(buckets_[b].request);
+    Bucket& bucket = buckets_[b];
+    bucket.replicas->wait(bucket.request);
     squares += kernels::sum_of_squares(gradients_ + owned_[b].offset, owned_[b].count);
+    for (const Segment& segment : bucket.segments) {
+      if (!segment.on_all_tensor_ranks) continue;
+      const double times = static_cast<double>(tensor_->size() - 1) / tensor_->size();  // too often
+      squares -= times * kernels::sum_of_squares(gradients_ + segment.range.offset, segment.range.count);
+    }
   }
   return squares;
 }
@@ -102,18 +139,18 @@ void ShardedAdamw::update(float* parameters, std::int64_t step, double learning_
                       .step = step,
                       .gradient_scale = gradient_scale});
     }
-    gathers.push_back(iall_gather(replicas_, piece(parameters, bucket.range), Traffic::kParameter));
-    replicas_.poll();
+    gathers.push_back(iall_gather(*bucket.replicas, piece(parameters, bucket.range), Traffic::kParameter));
+    bucket.replicas->poll();
   }
-  replicas_.wait_all(gathers);
+  if (!buckets_.empty()) buckets_.front().replicas->wait_all(gathers);
   gradients_ = nullptr;
 }
 
 ShardedAdamw::StepBytes ShardedAdamw::step_bytes() const {
-  const int n = replicas_.size();
-  const int r = replicas_.rank().value;
   StepBytes bytes;
   for (const Bucket& bucket : buckets_) {
+    const int n = bucket.replicas->size();
+    const int r = bucket.replicas->rank().value;
     const auto block = [&](int i) {
       return block_begin(bucket.range.count, n, i + 1) - block_begin(bucket.range.count, n, i);
     };

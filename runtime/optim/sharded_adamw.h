@@ -8,6 +8,11 @@
 /// Worked example, n = 2 ranks, N = 10 floats, buckets of 4: [0,4) [4,8) [8,10).
 ///   rank 0 owns [0,2) [4,6) [8,9), rank 1 owns [2,4) [6,8) [9,10); m and v hold those 5 floats, in order.
 ///
+/// In a pipeline whose groups are cut differently, layers have different replicas: the flat buffer is then
+/// several ranges, each with the communicator of its owners, and no bucket crosses a range.
+/// Tensor parallel, the replicas are those of the rank's own block; the norms, which every tensor rank holds
+/// whole, are summed over the tensor ranks first and count once in the norm of the gradient.
+///
 /// Order of use in a step:
 ///   start(gradients)  gradient_ready(...)*  finish_reduction()  update(parameters, ...)
 ///
@@ -41,6 +46,12 @@ struct FlatRange {
   bool operator==(const FlatRange&) const = default;
 };
 
+/// Who else holds a range of this rank's flat buffer. `replicas` must outlive the optimizer.
+struct ReplicaRange {
+  FlatRange range;
+  Communicator* replicas = nullptr;
+};
+
 class ShardedAdamw {
  public:
   static constexpr std::int64_t kBucketFloats = std::int64_t{1} << 20;
@@ -48,14 +59,19 @@ class ShardedAdamw {
   /// `replicas`: every rank that holds these parameters; must outlive this.
   ShardedAdamw(Communicator& replicas, const ParameterLayout& layout, const AdamwOptions& options,
                std::int64_t bucket_floats = kBucketFloats);
+  /// `ranges` rise and are together the whole buffer. Their communicators are splits of one. `tensor`: the
+  /// tensor-parallel ranks, must outlive this; null: one.
+  ShardedAdamw(std::span<const ReplicaRange> ranges, Communicator* tensor, const ParameterLayout& layout,
+               const AdamwOptions& options, std::int64_t bucket_floats = kBucketFloats);
 
   /// Gradients of this step will arrive in `gradients`, flat.
   void start(float* gradients);
-  /// [offset, offset + count) is final; the same calls in the same order on every rank. Ranges of a step
-  /// must be disjoint; what was never named is taken as final by finish_reduction.
+  /// [offset, offset + count) is final; the same calls in the same order on every rank that shares the range
+  /// (and, tensor parallel, naming whole parameters). Ranges of a step must be disjoint; what was never named
+  /// is taken as final by finish_reduction, which several tensor ranks do not allow.
   void gradient_ready(std::int64_t offset, std::int64_t count);
-  /// Waits for the sums. Returns the sum of squares over this rank's shard: their sum over ranks is the
-  /// square of the global norm.
+  /// Waits for the sums. Returns the sum of squares over this rank's shard: their sum over all ranks,
+  /// replicas or not, is the square of the global norm.
   [[nodiscard]] double finish_reduction();
   /// Updates this rank's shard and gathers everyone's. `step` counts from 1.
   void update(float* parameters, std::int64_t step, double learning_rate, double gradient_scale);
@@ -78,21 +94,25 @@ class ShardedAdamw {
     FlatRange range;
     std::int64_t shard_offset = 0;
     bool decay = true;
+    bool on_all_tensor_ranks = false;
   };
   struct Bucket {
     FlatRange range;
+    Communicator* replicas = nullptr;
     std::int64_t ready = 0;  // floats
     bool started = false;
     Request request;
     std::vector<Segment> segments;
   };
+  void add_bucket(FlatRange range, Communicator& replicas, const ParameterLayout& layout);
   void reduce(Bucket& bucket);
 
-  Communicator& replicas_;
+  Communicator* tensor_;
   AdamwOptions options_;
-  std::int64_t bucket_floats_;
+  std::vector<FlatRange> on_all_tensor_ranks_;  // parameters to sum over the tensor ranks, rising
   std::vector<Bucket> buckets_;
   std::vector<FlatRange> owned_;
+  std::int64_t shard_floats_ = 0;
   kernels::Buffer<float> m_;
   kernels::Buffer<float> v_;
   float* gradients_ = nullptr;

@@ -9,7 +9,7 @@
 #include <gtest/gtest.h>
 
 #include "planner/sim/closed_form.h"
-#include "planner/sim/one_f_one_b.h"
+#include "planner/plan/one_f_one_b.h"
 #include "tests/planner/sim/random_iteration.h"
 
 namespace tessera::planner::sim {
@@ -24,7 +24,7 @@ Iteration balanced(int stages, int micro_batches, double forward, double backwar
 
 TEST(OneFOneB, TheExampleOfItsHeader) {
   std::string text;
-  for (const Slot& slot : one_f_one_b(3, 1, 4)) {
+  for (const PipelineSlot& slot : one_f_one_b(3, 1, 4)) {
     text += (slot.backward ? "B" : "F") + std::to_string(slot.micro_batch) + " ";
   }
   EXPECT_EQ(text, "F0 F1 B0 F2 B1 F3 B2 B3 ");
@@ -37,7 +37,7 @@ TEST(OneFOneB, HoldsAsFewAsItMay) {
       for (int m = 1; m <= 9; ++m) {
         int forwards = 0;
         int backwards = 0;
-        for (const Slot& slot : one_f_one_b(stages, stage, m)) {
+        for (const PipelineSlot& slot : one_f_one_b(stages, stage, m)) {
           const bool forward = forwards < m && forwards - backwards < stages - stage;
           ASSERT_EQ(slot.backward, !forward);
           ASSERT_EQ(slot.micro_batch, forward ? forwards : backwards);
