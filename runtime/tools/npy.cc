@@ -1,12 +1,10 @@
 #include "runtime/tools/npy.h"
 
 #include <bit>
-#include <cerrno>
-#include <cstring>
-#include <fstream>
 
 #include <fmt/format.h>
 
+#include "algos/base/durable_file.h"
 #include "algos/base/require.h"
 
 namespace tessera::runtime {
@@ -27,16 +25,13 @@ Status write_npy(const std::string& path, std::span<const float> values,
   constexpr std::size_t kPrefix = 10;  // magic, version, header length
   header.append(63 - (kPrefix + header.size()) % 64, ' ');
   header += '\n';
-  const auto length = static_cast<std::uint16_t>(header.size());
+  std::string prefix("\x93NUMPY\x01\x00", 8);
+  prefix += static_cast<char>(header.size() & 0xff);
+  prefix += static_cast<char>(header.size() >> 8);
 
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write("\x93NUMPY\x01\x00", 8);
-  file.write(reinterpret_cast<const char*>(&length), sizeof(length));
-  file << header;
-  file.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size_bytes()));
-  file.close();
-  if (!file) return {Code::kIoError, fmt::format("{}: cannot write: {}", path, std::strerror(errno))};
-  return {};
+  const std::span<const std::byte> pieces[] = {std::as_bytes(std::span(prefix)),
+                                               std::as_bytes(std::span(header)), std::as_bytes(values)};
+  return write_durably(path, pieces);
 }
 
 }  // namespace tessera::runtime

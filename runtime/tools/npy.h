@@ -10,7 +10,8 @@
 
 namespace tessera::runtime {
 
-/// float32, C order. Requires values.size() == product of shape. kIoError names the file and the reason.
+/// float32, C order, whole or not at all. Requires values.size() == product of shape. Errors: those of
+/// write_failure (algos/base/durable_file.h).
 [[nodiscard]] Status write_npy(const std::string& path, std::span<const float> values,
                                std::span<const std::int64_t> shape);
 

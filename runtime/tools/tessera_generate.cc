@@ -24,12 +24,11 @@
 #include "runtime/model/parameters.h"
 #include "runtime/model/sampler.h"
 #include "runtime/tools/npy.h"
+#include "runtime/tools/program.h"
 
 namespace tessera::runtime {
 namespace {
 
-constexpr int kExitUser = 2;
-constexpr int kExitSystem = 1;
 constexpr std::int64_t kByteVocabulary = 256;
 
 struct Options {
@@ -238,31 +237,19 @@ Status run(const Options& options) {
   return {};
 }
 
-int main_of(int argc, char** argv) {
+int tessera_generate(int argc, char** argv) {
   CLI::App app("Continue a prompt with a Llama model from a Hugging Face directory.", "tessera-generate");
   Options options;
   declare(app, options);
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUser;
-  }
+  if (const auto code = parse_arguments(app, argc, argv)) return *code;
   const Status status = run(options);
-  if (status.ok()) return 0;
-  fmt::print(stderr, "error: {}\n", status.message());
-  const bool system = status.code() == Code::kIoError || status.code() == Code::kResourceExhausted ||
-                      status.code() == Code::kInternal;
-  return system ? kExitSystem : kExitUser;
+  if (!status.ok()) print_error(status);
+  return exit_code(status);
 }
 
 }  // namespace
 }  // namespace tessera::runtime
 
 int main(int argc, char** argv) {
-  try {
-    return tessera::runtime::main_of(argc, argv);
-  } catch (const std::exception& error) {
-    fmt::print(stderr, "error: {}\n", error.what());
-    return 1;
-  }
+  return tessera::runtime::run_program(tessera::runtime::tessera_generate, argc, argv);
 }

@@ -6,7 +6,6 @@
 /// Exit code 0: done, or stopped by SIGTERM, SIGINT or SIGUSR1 with the state saved. 2: the user's mistake,
 /// told once, nothing written. 1: it failed while running.
 #include <algorithm>
-#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
@@ -22,6 +21,7 @@
 
 #include "planner/spec/train_spec.h"
 #include "runtime/comm/local_comm.h"
+#include "runtime/tools/program.h"
 #include "runtime/train/stop_signal.h"
 #include "runtime/train/train_loop.h"
 #ifdef TESSERA_WITH_MPI
@@ -30,10 +30,6 @@
 
 namespace tessera::runtime {
 namespace {
-
-constexpr int kDone = 0;
-constexpr int kFailed = 1;
-constexpr int kUserError = 2;
 
 /// What the command line asks for. Every rank parses the same one; rank 0 speaks.
 struct Request {
@@ -139,42 +135,32 @@ Console make_console(const Request& request) {
           on_terminal(stream)};
 }
 
-void print_error(const Status& status) { std::cerr << "error: " << status.message() << "\n"; }
-
 /// The same result on every rank; throws what `train` throws.
 int run_rank(Communicator& world, const Request& request) {
   const bool speaks = world.rank() == Rank(0);
   if (!request.answer.empty()) {
     if (speaks) std::cout << request.answer << std::flush;
-    return kDone;
+    return kExitDone;
   }
   Status status = request.status;
   if (status.ok()) {
     const Result<RunReport> report = train(world, request.spec, make_console(request), SystemClock());
     if (report.ok()) {
       if (speaks && request.json) std::cout << to_json(report.value()) << std::flush;
-      return kDone;
+      return kExitDone;
     }
     status = report.status();
   }
   if (speaks) print_error(status);
-  return status.code() == Code::kInvalidArgument || status.code() == Code::kNotFound ||
-                 status.code() == Code::kDataLoss
-             ? kUserError
-             : kFailed;
+  return exit_code(status);
 }
 
 int run_threads(int ranks, const Request& request) {
-  int code = kFailed;
-  try {
-    run_local_ranks(ranks, [&](Communicator& world) {
-      const int mine = run_rank(world, request);
-      if (world.rank() == Rank(0)) code = mine;
-    });
-  } catch (const std::exception& e) {
-    std::cerr << "error: " << e.what() << "\n";
-    return kFailed;
-  }
+  int code = kExitFailed;
+  run_local_ranks(ranks, [&](Communicator& world) {
+    const int mine = run_rank(world, request);
+    if (world.rank() == Rank(0)) code = mine;
+  });
   return code;
 }
 
@@ -187,13 +173,11 @@ int run_processes(int argc, char** argv, const Request& request) {
   } catch (const std::exception& e) {
     world->abort(fmt::format("rank {}: {}", world->rank().value, e.what()));
   }
-  return kFailed;
+  return kExitFailed;
 }
 #endif
 
 int tessera_train(int argc, char** argv) {
-  // A file-size limit answers a write with an error, as a full disk does, instead of ending the process.
-  std::signal(SIGXFSZ, SIG_IGN);
   const StopSignals signals;
   Request request = parse_command_line(argc, argv);
 #ifdef TESSERA_WITH_MPI
@@ -220,10 +204,5 @@ int tessera_train(int argc, char** argv) {
 }  // namespace tessera::runtime
 
 int main(int argc, char** argv) {
-  try {
-    return tessera::runtime::tessera_train(argc, argv);
-  } catch (const std::exception& e) {
-    std::cerr << "error: " << e.what() << "\n";
-    return 1;
-  }
+  return tessera::runtime::run_program(tessera::runtime::tessera_train, argc, argv);
 }

@@ -26,20 +26,6 @@ std::string step_name(std::int64_t step) { return fmt::format("step-{:08}", step
 std::string shard_name(int rank, int ranks) { return fmt::format("shard-{:04}-of-{:04}.bin", rank, ranks); }
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
-Status check_files(const std::string& directory, const CheckpointManifest& manifest) {
-  for (const CheckpointShard& shard : manifest.shards) {
-    const std::string path = directory + "/" + shard.file;
-    std::error_code error;
-    const auto size = fs::file_size(path, error);
-    const std::string expected = fmt::format("{} bytes", shard.bytes);
-    if (error) return damaged_checkpoint(path, "", "no such file", expected);
-    if (static_cast<std::int64_t>(size) != shard.bytes) {
-      return damaged_checkpoint(path, "", fmt::format("{} bytes", size), expected);
-    }
-  }
-  return {};
-}
-
 Status check_identity(const std::string& directory, const RunIdentity& found, const RunIdentity& expected) {
   const std::string path = directory + "/" + kManifest;
   const std::string remedy =
@@ -190,13 +176,27 @@ Result<CheckpointMeta> load_checkpoint(const std::string& directory, const RunId
   return manifest.meta;
 }
 
+Status check_checkpoint_files(const std::string& directory, const CheckpointManifest& manifest) {
+  for (const CheckpointShard& shard : manifest.shards) {
+    const std::string path = directory + "/" + shard.file;
+    std::error_code error;
+    const auto size = fs::file_size(path, error);
+    const std::string expected = fmt::format("{} bytes", shard.bytes);
+    if (error) return damaged_checkpoint(path, "", "no such file", expected);
+    if (static_cast<std::int64_t>(size) != shard.bytes) {
+      return damaged_checkpoint(path, "", fmt::format("{} bytes", size), expected);
+    }
+  }
+  return {};
+}
+
 Status read_checkpoint_state(const std::string& directory, const CheckpointManifest& manifest,
                              const StateView& state) {
   TS_REQUIRE(manifest.parameters == std::ssize(state.parameters), manifest.parameters,
              state.parameters.size());
   TS_REQUIRE(floats(state.owned) == std::ssize(state.first_moment), state.first_moment.size());
   TS_REQUIRE(floats(state.owned) == std::ssize(state.second_moment), state.second_moment.size());
-  TS_TRY(check_files(directory, manifest));
+  TS_TRY(check_checkpoint_files(directory, manifest));
   for (const CheckpointShard& shard : manifest.shards) TS_TRY(load_shard(directory, shard, state));
   return {};
 }
@@ -212,7 +212,8 @@ std::vector<CheckpointEntry> list_checkpoints(const std::string& root) {
     }
     CheckpointEntry entry{item.path().string(), std::stoll(name.substr(5)), {}};
     const Result<CheckpointManifest> manifest = read_checkpoint_manifest(entry.directory);
-    entry.complete = manifest.ok() ? check_files(entry.directory, manifest.value()) : manifest.status();
+    entry.complete =
+        manifest.ok() ? check_checkpoint_files(entry.directory, manifest.value()) : manifest.status();
     entries.push_back(std::move(entry));
   }
   std::sort(entries.begin(), entries.end(), [](auto& a, auto& b) { return a.step > b.step; });

@@ -45,8 +45,12 @@ struct StateView {
 [[nodiscard]] Result<CheckpointMeta> load_checkpoint(const std::string& directory,
                                                      const RunIdentity& identity, const StateView& state);
 
-/// The same without a run: whatever `manifest`, read from `directory`, describes. `owned` may be empty: then
-/// only parameters are read, and every file is verified all the same.
+/// Files present with their lengths; contents are not read. kDataLoss names the one that is not.
+[[nodiscard]] Status check_checkpoint_files(const std::string& directory, const CheckpointManifest& manifest);
+
+/// One rank's part, without a run to hold it against: whatever `manifest`, read from `directory`, describes.
+/// `owned` may be empty: then only parameters are read, and every file is verified all the same.
+///
 /// Requires  state.parameters.size() == manifest.parameters.
 [[nodiscard]] Status read_checkpoint_state(const std::string& directory, const CheckpointManifest& manifest,
                                            const StateView& state);

@@ -8,7 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "algos/base/mapped_file.h"
-#include "algos/base/require.h"
+#include "runtime/model/parameters.h"
 
 namespace tessera::runtime {
 namespace {
@@ -144,6 +144,9 @@ Status fill(CheckpointManifest& manifest, const Json& json, const std::string& f
     meta.identity.emplace_back(name, value.get<std::string>());
   }
   manifest.parameters = TS_TRY(object.count("parameters", kMostParameters));
+  if (const std::int64_t total = ParameterLayout(meta.model).total(); manifest.parameters != total) {
+    return object.refuse("parameters", fmt::format("{}, which the model has", total));
+  }
   const Json* shards = TS_TRY(object.array("shards"));
   for (std::size_t i = 0; i < shards->size(); ++i) {
     manifest.shards.push_back(TS_TRY(shard_from_json((*shards)[i], file, fmt::format("shards[{}].", i))));

@@ -312,7 +312,7 @@ def case_resume(bench):
                              "--warmup", "0", "--export-dir", "none", "--tensorboard-dir", "none",
                              preexec_fn=lambda: __import__("resource").setrlimit(
                                  __import__("resource").RLIMIT_FSIZE, (8192, 8192)))
-    check(code == 1 and "warning: no checkpoint after step 4, training goes on" in output and "step     6/6" in output
+    check(code == 2 and "warning: no checkpoint after step 4, training goes on" in output and "step     6/6" in output
           and output.count("error:") == 1 and "last checkpoint could not be saved" in output,
           f"full disk: exit code {code}", output)
     check(not list((bench.dir / "full" / "checkpoints").iterdir()), "full disk: remains")

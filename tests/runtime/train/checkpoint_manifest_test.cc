@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/model/parameters.h"
 #include "tests/support/model_spec.h"
 
 namespace tessera::runtime {
@@ -19,6 +20,8 @@ namespace {
 using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
+const std::int64_t kParameters = ParameterLayout(support::small_model()).total();
+
 CheckpointManifest example() {
   CheckpointManifest manifest;
   manifest.meta = {200,
@@ -26,8 +29,11 @@ CheckpointManifest example() {
                    (std::uint64_t{1} << 63) + 5,
                    {{"model.hidden_size", "12"}, {"seed", "é\n"}},
                    support::small_model()};
-  manifest.parameters = 25;
-  manifest.shards = {{"shard-0000-of-0002.bin", 12 * 15, "0123456789abcdef", {{0, 10}, {20, 5}}},
+  manifest.parameters = kParameters;
+  manifest.shards = {{"shard-0000-of-0002.bin",
+                      12 * (kParameters - 10),
+                      "0123456789abcdef",
+                      {{0, 10}, {20, kParameters - 20}}},
                      {"shard-0001-of-0002.bin", 12 * 10, "fedcba9876543210", {{10, 10}}}};
   return manifest;
 }
@@ -49,7 +55,7 @@ TEST(CheckpointManifest, ReadsWhatWasWritten) {
   EXPECT_EQ(read->meta.seed, manifest.meta.seed);
   EXPECT_EQ(read->meta.identity, manifest.meta.identity);
   EXPECT_EQ(planner::to_config_json(read->meta.model), planner::to_config_json(manifest.meta.model));
-  EXPECT_EQ(read->parameters, 25);
+  EXPECT_EQ(read->parameters, kParameters);
   ASSERT_EQ(read->shards.size(), 2U);
   EXPECT_EQ(read->shards[0].ranges, manifest.shards[0].ranges);
   EXPECT_EQ(read->shards[1].file, "shard-0001-of-0002.bin");
@@ -94,8 +100,10 @@ TEST(CheckpointManifest, EachWrongFieldIsNamed) {
       {set("/model/hidden_size", 0), {"hidden_size", "0"}},
       {set("/run", 3), {"run", "3"}},
       {set("/run/seed", 3), {"run", "an object of texts"}},
-      {set("/parameters", 26), {"shards", "gap or overlap at parameter 25", "each of 26 parameters once"}},
-      {set("/parameters", 24), {"shards", "each of 24 parameters once"}},
+      {set("/parameters", kParameters + 1), {"parameters", "which the model has"}},
+      {set("/shards/0/ranges/1/1", kParameters - 21), {"shards[0].bytes"}},
+      {erase("shards"), {"shards", "nothing"}},
+      {set("/shards", Json::array()), {"gap or overlap at parameter 0"}},
       {set("/shards", Json::object()), {"shards", "an array"}},
       {set("/shards/1/file", "../elsewhere"), {"shards[1].file", "beside the manifest"}},
       {set("/shards/1/file", ""), {"shards[1].file"}},
@@ -118,7 +126,8 @@ TEST(CheckpointManifest, EachWrongFieldIsNamed) {
 
 TEST(CheckpointManifest, OverlappingRangesAreRefused) {
   CheckpointManifest manifest = example();
-  manifest.shards.push_back({"shard-0002-of-0003.bin", 12 * 5, "0", {{20, 5}}});  // ends where all end
+  manifest.shards.push_back(
+      {"shard-0002-of-0003.bin", 12 * 5, "0", {{kParameters - 5, 5}}});  // ends where all end
   EXPECT_FALSE(parse_checkpoint_manifest(to_json(manifest), "m").ok());
 }
 

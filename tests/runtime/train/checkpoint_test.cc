@@ -22,12 +22,12 @@ namespace {
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;
 
-constexpr std::int64_t kParameters = 1003;
+const std::int64_t kParameters = ParameterLayout(support::small_model()).total();
 constexpr std::int64_t kBucket = 250;
 
 /// Shards as ShardedAdamw cuts them, with values that say which element they are.
 struct Shard {
-  Shard(int rank, int ranks, bool filled) : parameters(kParameters) {
+  Shard(int rank, int ranks, bool filled) : parameters(static_cast<std::size_t>(kParameters)) {
     for (std::int64_t begin = 0; begin < kParameters; begin += kBucket) {
       const std::int64_t count = std::min(kBucket, kParameters - begin);
       const std::int64_t first = begin + block_begin(count, ranks, rank);
@@ -205,7 +205,7 @@ TEST_F(CheckpointTest, ParametersAreReadWithoutARun) {
   const Result<CheckpointManifest> manifest = read_checkpoint_manifest(directory(10));
   ASSERT_TRUE(manifest.ok()) << manifest.status().message();
   EXPECT_EQ(manifest->meta.identity, kRun);
-  std::vector<float> parameters(kParameters, -1);
+  std::vector<float> parameters(static_cast<std::size_t>(kParameters), -1);
   ASSERT_TRUE(read_checkpoint_state(directory(10), manifest.value(), {parameters, {}, {}, {}}).ok());
   EXPECT_EQ(parameters, Shard(0, 1, true).parameters);
 }
