@@ -90,8 +90,6 @@ class CostModel {
 
   /// Of a micro-batch in flight at the stage's edges: what comes in and goes out.
   [[nodiscard]] double edge_activation_bytes(const StageShape& shape, bool first, bool last) const;
-  /// Needed once by a stage of which some layer recomputes.
-  [[nodiscard]] double recompute_workspace_bytes(DeviceClass device, const StageShape& shape) const;
   /// Of a device, for the job.
   [[nodiscard]] double capacity_bytes(DeviceClass device) const;
   /// Weights, gradients and optimizer shard of one parameter.
@@ -113,7 +111,6 @@ class CostModel {
  private:
   CostModel(const ModelSpec& model, const ClusterSpec& cluster, const TrainSpec& train)
       : model_(model), cluster_(cluster), train_(train) {}
-  struct Layer;
   [[nodiscard]] std::optional<LayerCost> measured(LayerKind kind, int layer, DeviceClass device,
                                                   const StageShape& shape, Recompute recompute) const;
   [[nodiscard]] double ring_s(CollectiveKind kind, double bytes, const CollectiveGroup& group) const;
@@ -121,9 +118,16 @@ class CostModel {
   [[nodiscard]] double device_memory_s(DeviceClass device, double bytes) const;
   [[nodiscard]] double update_s(DeviceClass device, double parameters) const;
   [[nodiscard]] double element_bytes() const { return precision_ == Precision::kFp32 ? 4 : 2; }
+  [[nodiscard]] LayerCost analytic_decoder(DeviceClass device, const StageShape& shape,
+                                           Recompute recompute) const;
+  [[nodiscard]] LayerCost analytic_embedding(DeviceClass device, const StageShape& shape) const;
+  [[nodiscard]] LayerCost analytic_head(DeviceClass device, const StageShape& shape) const;
   [[nodiscard]] const LinkCurve& intra(int node) const;
   [[nodiscard]] const LinkCurve& inter(int node) const;
-  [[nodiscard]] const LinkCurve& intra_of(DeviceClass device) const;
+  [[nodiscard]] double between_s(double bytes, int from, int to) const;
+  /// The link between the cells of a stage: of one node where every node of the class has room for all.
+  [[nodiscard]] double context_link_s(DeviceClass device, const StageShape& shape, double bytes) const;
+  [[nodiscard]] double tensor_ring_s(DeviceClass device, int ranks, double bytes) const;
 
   ModelSpec model_;
   ClusterSpec cluster_;
@@ -131,6 +135,16 @@ class CostModel {
   std::optional<Profile> profile_;
   Precision precision_ = Precision::kFp32;
   bool identical_layers_ = true;
+  std::vector<DeviceClass> node_class_;
+  struct ClassNodes {
+    DeviceClass device;
+    int example = 0;  // a node of the class
+    int fewest_devices = 0;
+    int most_devices = 0;
+    int nodes = 0;
+  };
+  std::vector<ClassNodes> classes_;
+  [[nodiscard]] const ClassNodes& nodes_of(DeviceClass device) const;
 };
 
 }  // namespace tessera::planner
