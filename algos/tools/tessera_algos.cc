@@ -9,6 +9,7 @@
 
 #include "algos/tools/bwt_command.h"
 #include "algos/tools/command.h"
+#include "algos/tools/knapsack_command.h"
 #include "algos/tools/lyndon_command.h"
 #include "algos/tools/ttl_command.h"
 
@@ -25,6 +26,7 @@ int main_of(int argc, char** argv) {
   app.footer("Exit status: 0 success, 1 system failure, 2 wrong input.");
   const std::vector<Command> commands = {
       add_bwt_command(app),
+      add_knapsack_command(app),
       add_lyndon_command(app),
       add_ttl_command(app),
   };

@@ -1,35 +1,22 @@
 // tessera-algos knapsack as a user meets it: what is printed, what is refused, the exit status.
-#include <cstdio>
 #include <fstream>
 #include <string>
-#include <sys/wait.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "tests/algos/tools/run_algos.h"
 
 namespace tessera::tools {
 namespace {
 
 using ::testing::HasSubstr;
 
-struct Outcome {
-  int exit = -1;
-  std::string out;  // with standard error
-};
-
 Outcome knapsack(const std::string& arguments, const std::string& input = "") {
   const std::string path = ::testing::TempDir() + "knapsack_input";
   std::ofstream(path, std::ios::binary) << input;
-  std::FILE* pipe =
-      popen((std::string(TESSERA_ALGOS) + " knapsack " + arguments + " 2>&1 < " + path).c_str(), "r");
-  Outcome outcome;
-  char buffer[4096];
-  std::size_t got = 0;
-  while ((got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, got);
-  const int status = pclose(pipe);
-  outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
+  return algos("knapsack " + arguments, "cat " + path + " | ");
 }
 
 constexpr const char* kThree = "profit,weight\n60,10\n# a comment\n\n100, 20\r\n 120,30";
