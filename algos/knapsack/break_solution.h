@@ -1,14 +1,14 @@
 /// Splits items at the break item: those more efficient fill the capacity until one does not fit.
 ///
 /// With scaled profit q_i = profit_scale * profit_i - count_price the items are rearranged so that
-///   [0, taken)      q > 0, efficiency q / weight at least that of the break item, sum of weights <=
-///   capacity; [taken, size)   efficiency at most that of the break item (or q <= 0).
+///   [0, taken)      q > 0, efficiency q / weight at least the break item's, sum of weights <= capacity
+///   [taken, size)   efficiency at most the break item's, or q <= 0
 /// price is the break item's efficiency, or 0 when all items with q > 0 fit. Then
-///   q(taken) + floor(slack * price) >= q(S) for each selection S within the capacity.
-/// The optimal multiplier of the linear relaxation, by weighted median: O(n) expected, no sort.
+///   q([0, taken)) + floor(slack * price) >= q(S)   for each selection S within the capacity.
+/// By weighted median, without a sort: O(n) expected.
 ///
-/// Requires      weight > 0; sums of |q| and of weights below 2^62.
-/// Source        Balas & Zemel 1980; Dantzig 1957 for the bound.
+/// Requires       weight > 0; sums of |q| and of weights below 2^62.
+/// Source         Balas & Zemel 1980; Dantzig 1957 for the bound.
 #pragma once
 
 #include <cstddef>

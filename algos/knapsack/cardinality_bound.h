@@ -12,8 +12,8 @@
 /// its slope is the limit less the break solution's count, so bisection finds the least. Where profit =
 /// weight + constant this closes the gap that the Dantzig bound leaves.
 ///
-/// Cost          O(n log(scale * largest profit)).
-/// Source        Martello & Toth 1997; Martello, Pisinger & Toth 1999 (combo), there as a surrogate.
+/// Cost           O(n log(scale * largest profit)).
+/// Source         Martello & Toth 1997; Martello, Pisinger & Toth 1999 (combo), there as a surrogate.
 #pragma once
 
 #include <cstdint>

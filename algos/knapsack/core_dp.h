@@ -1,26 +1,27 @@
 /// Dynamic program over deviations from a base solution, pruned by bounds, thinned above a state limit.
 ///
-/// A group is one decision (take an item or not; which choice a layer makes) and its changes are the
-/// alternatives to what the base decided. At most one change per group. With gains in scaled profit
+/// A group is one decision (take an item or not; which choice a layer makes). Its changes are the
+/// alternatives to what the base decided; a selection makes at most one of them. With gains in scaled profit
 ///
 ///   q = profit_scale * profit - count_price * count
 ///
-/// the base must be optimal at the price: q * price.den <= weight * price.num for each change. The groups are
-/// processed by rising loss, the least of (weight * price.num - q * price.den) over a group's changes.
+/// the base must be optimal at the price: loss = weight * price.num - q * price.den >= 0 for each change.
+/// Groups are processed by rising loss (the least of their changes).
 ///
-/// A state is a choice for the groups behind; the others stay at the base. It is dropped when
-///   dominated    another state is no heavier and has at least its profit
-///   bounded      it has deviations behind it only, so an improvement needs another one. Its gain is at most
-///                   (q + count_price * count_room) + slack * e,    e = the best q per weight still to come
-///                where slack < 0 takes the cheapest way back instead of e, and at most the same with the
-///                price for e, less the loss of the next group. Sums and products are exact in 128 bits.
-///   thinned      more than max_states are left: of each interval of weight the state with the greatest bound
-///                stays. The greatest bound thrown away limits what could be missed.
+/// A state is a choice for the groups behind; the others stay at the base. It is dropped when it is
+///   dominated      another state is no heavier and has at least its profit
+///   bounded        its own profit is already recorded, so an improvement deviates once more. It gains at
+///   most
+///                    q + count_price * count_room + slack * e
+///                  for e = the best q per weight still to come (slack >= 0) or the cheapest way back (< 0),
+///                  and for e = price, less the loss of the next group
+///   thinned        more than max_states are left: the state with the greatest bound stays of each of
+///                  max_states intervals of slack. The greatest bound given up limits what was missed.
 ///
-/// Result        gain and changes of the best selection found (at least `incumbent`); bound >= gain of every
-///               selection whose count change is at most count_room in the sense of count_price's sign.
-/// Requires      weight != 0 in each change, slack >= 0 for the base, all sums below 2^62 in magnitude.
-/// Source        Pisinger 1997 and 1995 (minknap, mcknap) for states around a break solution.
+/// Result         the best selection met, and a bound on the gain of every selection whose count change is
+///                at most (count_price > 0) or at least (count_price < 0) count_room.
+/// Requires       weight != 0 in each change, slack >= 0 for the base, all sums below 2^62 in magnitude.
+/// Source         Pisinger 1995 and 1997 (mcknap, minknap): states around a break solution.
 #pragma once
 
 #include <cstdint>

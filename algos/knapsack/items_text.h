@@ -3,9 +3,8 @@
 /// Blank lines and lines that start with # are skipped, as is a first line `profit,weight`; blanks around
 /// numbers are allowed. Items count from 0 in the order of their lines.
 ///
-/// Errors        kInvalidArgument with the line number. Integers: decimal, within int64. Reals: decimal,
-/// finite.
-///               Signs are read; whether a negative number is allowed is the solver's question.
+/// Errors         kInvalidArgument with the line number. Integers: decimal, within int64. Reals: decimal and
+///                finite. Signs are read; whether a negative number is allowed is the solver's question.
 #pragma once
 
 #include <cstdint>

@@ -2,25 +2,25 @@
 ///
 ///   maximise sum_{i in S} profit_i   subject to   sum_{i in S} weight_i <= capacity
 ///
-/// solve          core dynamic program, thinned above a state limit (core_dp.h). Its upper_bound holds for
-/// every
-///                selection, so profit == upper_bound proves the optimum, and the gap is certified otherwise.
+/// solve          core dynamic program (core_dp.h). No selection has more than its upper_bound, so
+///                profit == upper_bound proves the optimum; where a limit ends the search the gap is
+///                certified.
 /// greedy         by falling profit per weight, whatever still fits; or the one richest item if that is more,
 ///                hence at least half the optimum.
 /// dantzig_bound  floor of the optimum with one item cut: no selection has more.
 ///
-/// Exact         every product in 128 bits; no floating point decides anything. `items` lists the selection.
-/// Limits        0 <= profit, weight; 0 <= capacity; n < 2^32; the profits, and the weights of the items that
-/// fit
-///               alone, each sum to less than 2^62.
-/// Errors        kInvalidArgument names the item and the field that breaks a limit. An empty list, a zero
-///               capacity and items without weight are answered, not refused.
-/// Cost          greedy, dantzig_bound O(n log n), O(n). solve: O(n) to find the core, then O(states) per
-///               core item, at most Limits::max_work in all.
-/// Source        Balas & Zemel 1980 (core), Pisinger 1997 (minknap), Martello, Pisinger & Toth 1999
-/// (cardinality
-///               bounds); thinning as in arXiv:2512.21195. Oracle: brute force and the table over all
-///               weights.
+/// Exact          every product in 128 bits; no floating point decides anything.
+/// Limits         0 <= profit, weight, capacity; n < 2^31. The profits of the items that fit alone sum to
+/// less
+///                than 2^62, and so do their weights.
+/// Errors         kInvalidArgument names the item and the field that breaks a limit. An empty list, a zero
+///                capacity and items without weight are answered, not refused.
+/// Cost           greedy O(n log n), dantzig_bound O(n). solve: O(n) to find the core, then O(states) for
+/// each
+///                core item, at most Limits::max_work in all.
+/// Source         Balas & Zemel 1980 (core), Pisinger 1997 (minknap), Martello, Pisinger & Toth 1999
+///                (cardinality bounds); thinning as in arXiv:2512.21195. Oracle: all subsets, and the table
+///                over all weights.
 #pragma once
 
 #include <cstdint>

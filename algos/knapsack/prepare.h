@@ -30,8 +30,7 @@ Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity);
 /// Divides a field of all entries by its greatest common divisor, which it returns (1 without entries).
 std::int64_t divide_by_common(std::span<Entry> entries, std::int64_t Entry::*field);
 
-/// The selection of the free items and `chosen` (positions in the input, any order), profits and weights
-/// summed.
+/// The free items and `chosen` (positions in the input, any order), summed.
 Selection make_selection(std::span<const Item> items, const Prepared& prepared,
                          std::vector<std::uint32_t> chosen);
 

@@ -172,6 +172,12 @@ Result<Selection> solve(std::span<const Item> items, std::int64_t capacity, cons
   search.run();
   Selection selection = make_selection(items, prepared, std::move(search.items()));
   selection.upper_bound = prepared.free_profit + unit * search.bound();
+  if (!selection.proven()) {
+    // A search that a limit ended early may not have met what greedy finds.
+    Selection filled = TS_TRY(greedy(items, capacity));
+    filled.upper_bound = selection.upper_bound;
+    if (filled.profit > selection.profit) return filled;
+  }
   return selection;
 }
 

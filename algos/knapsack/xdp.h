@@ -1,25 +1,22 @@
-/// The O(n log n) approximation of the 0/1 knapsack by a profit table of few bins, with its own error bound.
+/// The O(n log n) approximation of the 0/1 knapsack by a table of few bins, with its own error bound.
 ///
-/// T = ceil(12 ln n) bins divide [0, capacity]; bin k = floor(weight * T / capacity) keeps one selection, its
+/// T = ceil(12 ln n) bins divide [0, capacity]. Bin floor(weight * T / capacity) keeps one selection, with
 /// exact weight and profit. Items come by falling profit per weight; each may extend the selection of each
-/// bin, and replaces the bin's selection where it lands when that gains. The richest bin is the answer.
+/// bin, and replaces the selection of the bin where it lands when that gains. The richest bin is the answer.
 ///
-/// Certificate   upper_bound is the profit of the linear relaxation: the greedy prefix and a fraction of the
-/// item
-///               that breaks it. (upper_bound - profit) / upper_bound is the largest possible relative error.
-/// No guarantee  beyond that of the greedy prefix: where a bin is wider than the items (n from about 1e4 on)
-/// the
-///               answer equals the greedy one. solve() (knapsack.h) is exact and usually as fast.
-/// Exact         weights are added, never rounded: the selection fits. Integers: products in 128 bits.
-/// Limits        integers: those of knapsack.h. Reals: finite, >= 0, and so is the capacity; the sums are
-/// doubles,
-///               so the bound has a relative error of n * 1.2e-16, and a sum of weights is compared as
-///               computed.
-/// Errors        kInvalidArgument names the item and the field.
-/// Cost          O(n log n) time, n ceil(12 ln n) bytes.
-/// Source        arXiv:2512.21195 (XDP). Stored here: the source bin of each replacement, so that the
-/// selection
-///               is recovered exactly.
+/// Certificate    upper_bound is the profit of the linear relaxation: the greedy prefix and a fraction of the
+///                item that breaks it. (upper_bound - profit) / upper_bound is the largest possible error.
+/// No guarantee   beyond that of greedy: where a bin is wider than the items (from about n = 1e4) the answer
+///                follows the greedy prefix. solve() (knapsack.h) is exact and usually faster.
+/// Exact          weights are added, never rounded: the selection fits. Integers: products in 128 bits.
+/// Limits         integers: those of knapsack.h. Reals: finite, >= 0, finite sums; they are added as doubles,
+/// so
+///                the bound, and the comparison with the capacity, have a relative error of n * 1.2e-16.
+/// Errors         kInvalidArgument names the item and the field. kResourceExhausted: no memory for the table.
+/// Cost           O(n log n) time, n (ceil(12 ln n) + 1) bytes.
+/// Source         arXiv:2512.21195 (XDP). Here each replacement stores its source bin, so that the selection
+/// is
+///                recovered exactly. Oracle: all subsets.
 #pragma once
 
 #include <cstdint>

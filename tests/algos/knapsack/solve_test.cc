@@ -24,6 +24,7 @@ TEST(Solve, CertificateHoldsWhateverTheLimits) {
     const std::int64_t best = best_subset(instance.items, instance.capacity);
     ASSERT_LE(selection->profit, best) << run;
     ASSERT_GE(selection->upper_bound, best) << run;
+    ASSERT_GE(selection->profit, greedy(instance.items, instance.capacity)->profit) << run;
     unproven += selection->proven() ? 0 : 1;
     const auto exact = solve(instance.items, instance.capacity);
     ASSERT_TRUE(exact->proven()) << run;
