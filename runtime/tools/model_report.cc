@@ -71,9 +71,11 @@ Result<WholeState> read_state(const std::string& directory, const CheckpointMani
   WholeState state{Model(manifest.meta.model), {}, {}};
   TS_TRY(allocate(state.parameters, directory));
   state.first_moment = state.second_moment = state.parameters.flat;
-  const FlatRange all{0, manifest.parameters};
-  TS_TRY(read_checkpoint_state(directory, manifest,
-                               {state.parameters.flat, {&all, 1}, state.first_moment, state.second_moment}));
+  const StatePiece all{{0, manifest.parameters},
+                       state.parameters.flat.data(),
+                       state.first_moment.data(),
+                       state.second_moment.data()};
+  TS_TRY(read_checkpoint_state(directory, manifest, {manifest.parameters, {all}}));
   return state;
 }
 
@@ -173,8 +175,7 @@ std::string to_text(const Json& report) {
                       integer(model["num_key_value_heads"]), integer(model["vocab_size"]),
                       model["tie_word_embeddings"].get<bool>() ? ", tied" : "");
   if (checkpoint) {
-    text += fmt::format("next sample {}, seed {}\n", integer(report["next_sample"]),
-                        report["seed"].get<std::uint64_t>());
+    text += fmt::format("next sample {}\n", integer(report["next_sample"]));
     for (const auto& [name, value] : report["run"].items()) {
       if (!name.starts_with("model."))
         text += fmt::format("run         {} {}\n", name, value.get<std::string>());

@@ -69,7 +69,8 @@ Result<Model> read_model(const std::string& directory, SourceKind kind) {
   const CheckpointManifest manifest = TS_TRY(read_checkpoint_manifest(directory));
   Model model(manifest.meta.model);
   TS_TRY(allocate(model, directory));
-  TS_TRY(read_checkpoint_state(directory, manifest, {model.flat, {}, {}, {}}));
+  const StatePiece all{{0, manifest.parameters}, model.flat.data()};
+  TS_TRY(read_checkpoint_state(directory, manifest, {manifest.parameters, {all}}));
   return model;
 }
 
