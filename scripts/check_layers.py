@@ -32,6 +32,7 @@ ROWS = {
     "planner/cost": ((BASE, "algos/knapsack", *PLAN, "runtime/attention/mesh_shape"), ()),
     "planner/search": ((BASE, "algos/knapsack", *PLAN, "planner/cost", "runtime/attention/mesh_shape"), ()),
     "planner/sim": ((BASE, *PLAN, "planner/cost"), ()),
+    "planner/baselines": ((BASE, *PLAN, "planner/cost", "planner/sim"), ()),
     "planner/spot": ((BASE, "algos/kserver", *PLAN), ()),
     "planner/tools": ((BASE, "planner"), ()),
     "kernels/device": ((BASE,), ("cuda",)),
