@@ -3,8 +3,8 @@
 ///   mpirun -np 4 tessera-train --config train.json --mesh 2x2      a rank per process
 ///   tessera-train --local-ranks 4 --config train.json              ranks as threads of this process
 ///
-/// Exit code 0: done, or stopped by SIGTERM, SIGINT or SIGUSR1 with the state saved. 2: the user's mistake,
-/// told once, nothing written. 1: it failed while running.
+/// Exit code 0: done, or stopped by SIGTERM, SIGINT or SIGUSR1 with the state saved. 2: for the user to put
+/// right, told once: wrong input, and nothing was written; or a full disk. 1: it failed while running.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
