@@ -12,9 +12,7 @@
 #include <span>
 #include <vector>
 
-#include "kernels/attention/attention.h"
-#include "runtime/attention/mesh_shape.h"
-#include "runtime/attention/token_layout.h"
+#include "runtime/attention/chunk_mask.h"
 
 namespace tessera::runtime {
 
@@ -36,26 +34,15 @@ class ChunkTokens {
  private:
   friend bool nothing_visible(const ChunkTokens& q, const ChunkTokens& k, std::int64_t sequence, bool causal,
                               std::int32_t window);
-  /// A chunk is at most two runs of tokens that lie close together, cut at the widest gap: the two halves of
-  /// a zigzag chunk.
-  struct Run {
-    std::int64_t begin = 0;
-    std::int64_t end = 0;
-  };
+  [[nodiscard]] RunEnds ends(const TokenRun& run, std::int64_t sequence) const;
 
   std::vector<std::int32_t> positions_;
   std::vector<std::int32_t> documents_;  // [sequences][tokens]
-  std::array<Run, 2> runs_;
+  std::array<TokenRun, 2> runs_;
   bool has_documents_ = false;
 };
 
-/// Positions of the tokens of super-rank s, increasing.
-[[nodiscard]] std::vector<std::int32_t> super_rank_positions(const MeshShape& shape, TokenLayout layout,
-                                                             std::int64_t tokens, int super_rank);
-
-/// True only if no query of `q` sees any key of `k` in this sequence. Judged by the first and last token of
-/// each run, O(1): false does not promise that something is visible. Needs documents that do not decrease
-/// along a sequence.
+/// True only if no query of `q` sees any key of `k` in this sequence; judged as chunk_mask.h says.
 [[nodiscard]] bool nothing_visible(const ChunkTokens& q, const ChunkTokens& k, std::int64_t sequence,
                                    bool causal, std::int32_t window);
 

@@ -10,8 +10,10 @@
 #include <fmt/format.h>
 
 #include "algos/base/require.h"
+#include "runtime/attention/chunk_mask.h"
 #include "runtime/attention/chunk_tokens.h"
 #include "runtime/attention/head_exchange.h"
+#include "runtime/attention/ring_messages.h"
 #include "runtime/attention/tile_assignment.h"
 #include "runtime/attention/tile_buffers.h"
 #include "runtime/attention/tile_pass.h"
@@ -58,7 +60,24 @@ std::unique_ptr<Communicator> split_if(bool wanted, Communicator& comm, int colo
   return wanted ? comm.split(color, key) : nullptr;
 }
 
-TileGeometry make_geometry(const AttentionConfig& config, int rank) {
+/// The mask of a call with these documents; without them, that of the configuration alone.
+ChunkMask mask_of(const AttentionConfig& config, std::span<const std::int32_t> documents) {
+  return chunk_mask(config.shape, config.layout, config.dims.tokens,
+                    {config.causal, config.window, config.dims.batch, documents});
+}
+
+std::vector<char> visited_slots(const MeshShape& shape, const ChunkMask& mask, bool rows, int super_rank) {
+  const TileAssignment assignment(shape);
+  const int u = assignment.kv_index(super_rank);
+  const int v = assignment.q_index(super_rank);
+  const RingUse use = ring_use(shape, mask, rows, rows ? u : v);
+  const RingPath path(use.shape(), rows ? v : u);
+  std::vector<char> visited;
+  for (int p = 0; p < use.shape().size(); ++p) visited.push_back(use.visited(path.owner(p), p) ? 1 : 0);
+  return visited;
+}
+
+TileGeometry make_geometry(const AttentionConfig& config, const ChunkMask& mask, int rank) {
   const MeshShape& shape = config.shape;
   const int super_rank = rank / shape.heads;
   TileGeometry tile;
@@ -76,6 +95,9 @@ TileGeometry make_geometry(const AttentionConfig& config, int rank) {
   for (int q = 0; q < shape.b(); ++q) {
     tile.columns.push_back(chunk(assignment.column_chunk(super_rank, Column(q))));
   }
+  // Documents only ever take blocks away from what causality and the window leave.
+  tile.row_visited = visited_slots(shape, mask, true, super_rank);
+  tile.column_visited = visited_slots(shape, mask, false, super_rank);
   return tile;
 }
 
@@ -96,14 +118,10 @@ class Executor final : public MeshAttention {
         share_(comm.rank().value % config.shape.heads),
         positions_(
             token_positions(config.layout, config.dims.tokens, config.shape.ranks(), comm.rank().value)),
-        tile_(make_geometry(config, comm.rank().value)),
-        forward_program_(Pass::kForward, config.shape, config.forward_costs, assignment_.q_index(super_rank_),
-                         assignment_.kv_index(super_rank_)),
-        backward_program_(Pass::kBackward, config.shape, config.backward_costs,
-                          assignment_.q_index(super_rank_), assignment_.kv_index(super_rank_)),
-        buffers_(tile_, own_slot(config.shape),
-                 std::max(forward_program_.staging(true), backward_program_.staging(true)),
-                 backward_program_.staging(false)) {
+        mask_(mask_of(config, {})),
+        tile_(make_geometry(config, mask_, comm.rank().value)),
+        buffers_(tile_, own_slot(config.shape)) {
+    make_programs();
     const MeshShape& shape = config.shape;
     const int u = assignment_.kv_index(super_rank_);
     const int v = assignment_.q_index(super_rank_);
@@ -149,7 +167,7 @@ class Executor final : public MeshAttention {
       meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
     }
     ForwardTile work(tile_, buffers_, tile_call(call), own);
-    run_tile(forward_program_, work, rings(), meter());
+    run_tile(*forward_program_, work, rings(), meter());
     if (exchange_) {
       const std::vector<ExchangedTensor> out = {query(own.o, o), statistic(own.lse, lse)};
       exchange_->tokens_to_ranks(out, meter());
@@ -205,7 +223,7 @@ class Executor final : public MeshAttention {
       meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
     }
     BackwardTile work(tile_, buffers_, tile_call(call), own);
-    run_tile(backward_program_, work, rings(), meter());
+    run_tile(*backward_program_, work, rings(), meter());
     if (exchange_) {
       const std::vector<ExchangedTensor> out = {query(own.dq, dq), key_value(own.dk, dk),
                                                 key_value(own.dv, dv)};
@@ -252,9 +270,27 @@ class Executor final : public MeshAttention {
                call.dropout_keys.size(), dims.batch);
     const Nanoseconds start = clock_.now();
     times_ = {};
-    for (ChunkTokens& chunk : tile_.rows) chunk.set_documents(call.documents, dims.tokens);
-    for (ChunkTokens& chunk : tile_.columns) chunk.set_documents(call.documents, dims.tokens);
+    set_documents(call.documents);
     return start;
+  }
+
+  /// Layers of a micro-batch share its documents: nothing is worked out again for the second one.
+  void set_documents(std::span<const std::int32_t> documents) {
+    if (std::ranges::equal(documents, documents_)) return;
+    documents_.assign(documents.begin(), documents.end());
+    for (ChunkTokens& chunk : tile_.rows) chunk.set_documents(documents, config_.dims.tokens);
+    for (ChunkTokens& chunk : tile_.columns) chunk.set_documents(documents, config_.dims.tokens);
+    ChunkMask mask = mask_of(config_, documents);
+    if (mask == mask_) return;
+    mask_ = std::move(mask);
+    make_programs();
+  }
+
+  void make_programs() {
+    forward_program_.emplace(Pass::kForward, config_.shape, config_.forward_costs, mask_, super_rank_);
+    backward_program_.emplace(Pass::kBackward, config_.shape, config_.backward_costs, mask_, super_rank_);
+    buffers_.reserve_staging(std::max(forward_program_->staging(true), backward_program_->staging(true)),
+                             backward_program_->staging(false));
   }
   void end(Nanoseconds start) { times_.total_s = seconds(clock_.now() - start); }
 
@@ -277,10 +313,12 @@ class Executor final : public MeshAttention {
   int super_rank_;
   int share_;
   std::vector<std::int32_t> positions_;
+  std::vector<std::int32_t> documents_;  // of the last call
+  ChunkMask mask_;                       // with those documents
   TileGeometry tile_;
-  TileProgram forward_program_;
-  TileProgram backward_program_;
   TileBuffers buffers_;
+  std::optional<TileProgram> forward_program_;  // for mask_
+  std::optional<TileProgram> backward_program_;
   std::unique_ptr<Communicator> q_ring_;
   std::unique_ptr<Communicator> kv_ring_;
   std::unique_ptr<Communicator> head_group_;

@@ -14,15 +14,18 @@
 ///           documents. None is refused. Dropout is keyed by position and global head: the same mask on
 ///           every shape, layout and pass.
 /// Messages  per call and rank: a-1 of Q (backward: Q, dO, lse, delta), b-1 of K with V, a-1 of partial O
-///           with lse (backward: dQ), backward b-1 of dK with dV; 2(u-1) of head exchange. Bytes: volume.h.
+///           with lse (backward: dQ), backward b-1 of dK with dV; 2(u-1) of head exchange. Where causality,
+///           the window or the call's documents leave blocks without work, chunks travel only to the ranks
+///           that use them and only partials with something in them come back (ring_messages.h). Bytes:
+///           volume.h.
 /// Memory    a rows of Q and partial O, b columns of K, V, allocated once per MeshAttention in the
 ///           constructor; the backward pass adds dO, dQ per row and dK, dV per column. Own tensors stay in
 ///           the caller's arrays where they need not travel. Layout in tile_buffers.h.
 /// Errors    make() refuses what the shape cannot serve, saying why; a transfer that fails throws
 ///           CommError (communicator.h), after which the object may only be destroyed.
 ///
-/// The executor's parts: chunk_tokens.h (masks), tile_program.h (peers, tags, order of sums), tile_buffers.h
-/// (memory), tile_pass.h (kernels), tile_run.h (the loop), head_exchange.h.
+/// The executor's parts: chunk_mask.h and chunk_tokens.h (masks), tile_program.h (peers, tags, order of
+/// sums), tile_buffers.h (memory), tile_pass.h (kernels), tile_run.h (the loop), head_exchange.h.
 #pragma once
 
 #include <cstdint>

@@ -9,7 +9,8 @@
 ///   column grad     dk [B,T,G,D], dv [B,T,G,D]                               backward only
 ///
 /// The parts of each lie one behind the other: what travels is one message. Both passes use the same memory.
-/// Slot 0 is the rank's own; where it can stay in the caller's arrays it has no memory here.
+/// Slot 0 is the rank's own; where it can stay in the caller's arrays it has no memory here. Slots that the
+/// mask leaves unvisited (ring_messages.h) have none either.
 #pragma once
 
 #include <cstdint>
@@ -29,6 +30,8 @@ struct TileGeometry {
   int first_head = 0;      // global index of query head 0
   std::vector<ChunkTokens> rows;
   std::vector<ChunkTokens> columns;
+  std::vector<char> row_visited;  // by slot: whether any call may bring something there
+  std::vector<char> column_visited;
 
   [[nodiscard]] std::int64_t row_tokens(int p) const { return rows[static_cast<std::size_t>(p)].tokens(); }
   [[nodiscard]] std::int64_t column_tokens(int q) const {
@@ -51,19 +54,18 @@ struct OwnSlot {
 
 class TileBuffers {
  public:
-  TileBuffers(const TileGeometry& tile, OwnSlot own, int row_staging, int column_staging);
+  TileBuffers(const TileGeometry& tile, OwnSlot own);
+  /// At least so many staging buffers. Allocates what is missing.
+  void reserve_staging(int rows, int columns);
 
-  /// Null for the parts of slot 0 that have no memory here.
+  /// Null for what has no memory here.
   [[nodiscard]] float* row_bundle(int p) { return at(row_bundle_, p); }
   [[nodiscard]] float* row_partial(int p) { return at(row_partial_, p); }
   [[nodiscard]] float* column_bundle(int q) { return at(column_bundle_, q); }
   [[nodiscard]] float* column_grad(int q) { return at(column_grad_, q); }
   /// Room for the largest partial (gradient) of the tile.
-  [[nodiscard]] float* row_staging(int i) { return at(row_staging_, i); }
-  [[nodiscard]] float* column_staging(int i) { return at(column_staging_, i); }
-  [[nodiscard]] std::int64_t bytes() const {
-    return arena_.size() * static_cast<std::int64_t>(sizeof(float));
-  }
+  [[nodiscard]] float* row_staging(int i) { return row_staging_[static_cast<std::size_t>(i)].data(); }
+  [[nodiscard]] float* column_staging(int i) { return column_staging_[static_cast<std::size_t>(i)].data(); }
 
  private:
   [[nodiscard]] float* at(const std::vector<std::int64_t>& offsets, int i) {
@@ -72,8 +74,10 @@ class TileBuffers {
   }
 
   std::vector<std::int64_t> row_bundle_, row_partial_, column_bundle_, column_grad_;  // offsets; -1: none
-  std::vector<std::int64_t> row_staging_, column_staging_;
   kernels::Buffer<float> arena_;
+  std::int64_t largest_partial_ = 0;  // floats
+  std::int64_t largest_grad_ = 0;
+  std::vector<kernels::Buffer<float>> row_staging_, column_staging_;
 };
 
 }  // namespace tessera::runtime

@@ -110,15 +110,15 @@ ForwardTile::ForwardTile(const TileGeometry& tile, TileBuffers& buffers, const T
     : TilePass(tile, buffers, call), own_(own) {
   for (int p = 0; p < static_cast<int>(tile.rows.size()); ++p) {
     float* const o = p == 0 ? own.o : buffers.row_partial(p);
+    if (o == nullptr) continue;
     float* const lse = p == 0 ? own.lse : o + tile.query_floats(p);
     fill(o, tile.query_floats(p), 0.0F);
     fill(lse, tile.stat_floats(p), -std::numeric_limits<float>::infinity());
   }
 }
 
-std::span<const std::byte> ForwardTile::outgoing(const TileTransfer& transfer) {
-  const int slot = transfer.sent_slot;
-  switch (transfer.op.kind) {
+std::span<const std::byte> ForwardTile::outgoing(Transfer kind, int slot) {
+  switch (kind) {
     case Transfer::kReceiveRow:
       return as_bytes(slot == 0 ? own_.q : buffers_.row_bundle(slot), tile_.query_floats(slot));
     case Transfer::kReceiveColumn: return as_bytes(buffers_.column_bundle(slot), 2 * tile_.key_floats(slot));
@@ -126,9 +126,8 @@ std::span<const std::byte> ForwardTile::outgoing(const TileTransfer& transfer) {
   }
 }
 
-std::span<std::byte> ForwardTile::incoming(const TileTransfer& transfer, int staging) {
-  const int slot = transfer.received_slot;
-  switch (transfer.op.kind) {
+std::span<std::byte> ForwardTile::incoming(Transfer kind, int slot, int staging) {
+  switch (kind) {
     case Transfer::kReceiveRow: return as_writable_bytes(buffers_.row_bundle(slot), tile_.query_floats(slot));
     case Transfer::kReceiveColumn:
       return as_writable_bytes(buffers_.column_bundle(slot), 2 * tile_.key_floats(slot));
@@ -156,8 +155,7 @@ void ForwardTile::compute(const Block& at, int slice) {
   kernels::attention_forward(work_);
 }
 
-void ForwardTile::add(const TileTransfer& transfer, int staging) {
-  const int slot = transfer.received_slot;
+void ForwardTile::add(Transfer /*kind*/, int slot, int staging) {
   const std::int64_t tokens = tile_.row_tokens(slot);
   float* const o = slot == 0 ? own_.o : buffers_.row_partial(slot);
   float* const lse = slot == 0 ? own_.lse : o + tile_.query_floats(slot);
@@ -174,18 +172,19 @@ BackwardTile::BackwardTile(const TileGeometry& tile, TileBuffers& buffers, const
                            const OwnBackward& own)
     : TilePass(tile, buffers, call), own_(own) {
   for (int p = 0; p < static_cast<int>(tile.rows.size()); ++p) {
-    fill(p == 0 ? own.dq : buffers.row_partial(p), tile.query_floats(p), 0.0F);
+    float* const dq = p == 0 ? own.dq : buffers.row_partial(p);
+    if (dq != nullptr) fill(dq, tile.query_floats(p), 0.0F);
   }
   fill(own.dk, tile.key_floats(0), 0.0F);
   fill(own.dv, tile.key_floats(0), 0.0F);
   for (int q = 1; q < static_cast<int>(tile.columns.size()); ++q) {
-    fill(buffers.column_grad(q), 2 * tile.key_floats(q), 0.0F);
+    float* const grad = buffers.column_grad(q);
+    if (grad != nullptr) fill(grad, 2 * tile.key_floats(q), 0.0F);
   }
 }
 
-std::span<const std::byte> BackwardTile::outgoing(const TileTransfer& transfer) {
-  const int slot = transfer.sent_slot;
-  switch (transfer.op.kind) {
+std::span<const std::byte> BackwardTile::outgoing(Transfer kind, int slot) {
+  switch (kind) {
     case Transfer::kReceiveRow:
       return as_bytes(buffers_.row_bundle(slot), 2 * (tile_.query_floats(slot) + tile_.stat_floats(slot)));
     case Transfer::kReceiveColumn: return as_bytes(buffers_.column_bundle(slot), 2 * tile_.key_floats(slot));
@@ -195,9 +194,8 @@ std::span<const std::byte> BackwardTile::outgoing(const TileTransfer& transfer) 
   return as_bytes(buffers_.column_grad(slot), 2 * tile_.key_floats(slot));
 }
 
-std::span<std::byte> BackwardTile::incoming(const TileTransfer& transfer, int staging) {
-  const int slot = transfer.received_slot;
-  switch (transfer.op.kind) {
+std::span<std::byte> BackwardTile::incoming(Transfer kind, int slot, int staging) {
+  switch (kind) {
     case Transfer::kReceiveRow:
       return as_writable_bytes(buffers_.row_bundle(slot),
                                2 * (tile_.query_floats(slot) + tile_.stat_floats(slot)));
@@ -246,9 +244,8 @@ void BackwardTile::compute(const Block& at, int slice) {
   kernels::attention_backward(work_);
 }
 
-void BackwardTile::add(const TileTransfer& transfer, int staging) {
-  const int slot = transfer.received_slot;
-  if (transfer.op.kind == Transfer::kSendRow) {
+void BackwardTile::add(Transfer kind, int slot, int staging) {
+  if (kind == Transfer::kSendRow) {
     add_floats(slot == 0 ? own_.dq : buffers_.row_partial(slot), buffers_.row_staging(staging),
                tile_.query_floats(slot));
     return;

@@ -86,10 +86,10 @@ class ForwardTile final : public TilePass {
   /// Starts every partial at o = 0, lse = -inf.
   ForwardTile(const TileGeometry& tile, TileBuffers& buffers, const TileCall& call, const OwnForward& own);
 
-  [[nodiscard]] std::span<const std::byte> outgoing(const TileTransfer& transfer) override;
-  [[nodiscard]] std::span<std::byte> incoming(const TileTransfer& transfer, int staging) override;
+  [[nodiscard]] std::span<const std::byte> outgoing(Transfer kind, int slot) override;
+  [[nodiscard]] std::span<std::byte> incoming(Transfer kind, int slot, int staging) override;
   void compute(const Block& block, int slice) override;
-  void add(const TileTransfer& transfer, int staging) override;
+  void add(Transfer kind, int slot, int staging) override;
 
  private:
   [[nodiscard]] double flops_per_score() const override { return 4; }
@@ -102,10 +102,10 @@ class BackwardTile final : public TilePass {
   /// Starts every gradient at 0.
   BackwardTile(const TileGeometry& tile, TileBuffers& buffers, const TileCall& call, const OwnBackward& own);
 
-  [[nodiscard]] std::span<const std::byte> outgoing(const TileTransfer& transfer) override;
-  [[nodiscard]] std::span<std::byte> incoming(const TileTransfer& transfer, int staging) override;
+  [[nodiscard]] std::span<const std::byte> outgoing(Transfer kind, int slot) override;
+  [[nodiscard]] std::span<std::byte> incoming(Transfer kind, int slot, int staging) override;
   void compute(const Block& block, int slice) override;
-  void add(const TileTransfer& transfer, int staging) override;
+  void add(Transfer kind, int slot, int staging) override;
 
  private:
   [[nodiscard]] double flops_per_score() const override { return 10; }

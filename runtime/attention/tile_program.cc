@@ -4,10 +4,12 @@
 #include <map>
 #include <mutex>
 #include <string>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "algos/base/require.h"
+#include "runtime/attention/ring_messages.h"
 #include "runtime/attention/tile_schedule_rules.h"
 
 namespace tessera::runtime {
@@ -41,52 +43,71 @@ Traffic traffic_of(Pass pass, Transfer kind) {
 
 }  // namespace
 
-TileProgram::TileProgram(Pass pass, const MeshShape& shape, const ScheduleCosts& costs, int q_index,
-                         int kv_index)
+TileProgram::TileProgram(Pass pass, const MeshShape& shape, const ScheduleCosts& costs, const ChunkMask& mask,
+                         int super_rank)
     : schedule_(planned_schedule(pass, shape, costs)),
       row_additions_(static_cast<std::size_t>(shape.a())),
       column_additions_(static_cast<std::size_t>(shape.b())) {
   TS_REQUIRE(shape.a() < kTagsPerKind && shape.b() < kTagsPerKind, shape.a(), shape.b());
+  TS_REQUIRE(super_rank >= 0 && super_rank < shape.super_ranks(), super_rank, shape.super_ranks());
   const Status legal = check_schedule(schedule_);
   TS_REQUIRE(legal.ok(), legal.message(), to_string(schedule_));
-  add_rings(q_index, kv_index);
-  for (std::size_t i = 0; i < transfers_.size(); ++i) {
-    const bool second = costs.two_lanes && !on_row_ring(transfers_[i].op.kind);
-    lanes_[second ? 1 : 0].push_back(i);
+  for (const TransferOp& op : schedule_.transfers) {
+    const bool second = costs.two_lanes && !on_row_ring(op.kind);
+    lanes_[second ? 1 : 0].push_back(transfers_.size());
+    TileTransfer transfer;
+    transfer.op = op;
+    transfer.tag = static_cast<int>(kind_index(op.kind)) * kTagsPerKind + op.slot;
+    transfer.traffic = traffic_of(pass, op.kind);
+    transfers_.push_back(transfer);
+  }
+  add_ring(true, mask, super_rank);
+  add_ring(false, mask, super_rank);
+  const TileAssignment assignment(shape);
+  for (const Block& block : schedule_.blocks) {
+    if (mask.sees(assignment.row_chunk(super_rank, Row(block.row)),
+                  assignment.column_chunk(super_rank, Column(block.column)))) {
+      blocks_.push_back(block);
+    }
   }
   row_staging_ = staging_needed(Transfer::kSendRow);
   column_staging_ = staging_needed(Transfer::kSendColumn);
 }
 
-void TileProgram::add_rings(int q_index, int kv_index) {
-  const RingPath q_path(schedule_.shape.q, q_index);
-  const RingPath kv_path(schedule_.shape.kv, kv_index);
-  std::vector<std::size_t> outer_sends;
-  for (const TransferOp& op : schedule_.transfers) {
-    const RingPath& path = on_row_ring(op.kind) ? q_path : kv_path;
-    const bool send = is_send(op.kind);
-    const RingHop hop = send ? path.send_back(op.slot) : path.receive(op.slot);
-    TileTransfer transfer;
-    transfer.op = op;
-    transfer.to = Rank(hop.to);
-    transfer.from = Rank(hop.from);
-    transfer.tag = static_cast<int>(kind_index(op.kind)) * kTagsPerKind + op.slot;
-    transfer.traffic = traffic_of(schedule_.pass, op.kind);
-    transfer.sent_slot = hop.source_slot;
-    transfer.received_slot = send ? path.merge_slot(op.slot) : op.slot;
-    const std::size_t position = transfers_.size();
-    transfers_.push_back(transfer);
-    if (send && hop.outer) outer_sends.push_back(position);
-    if (send && !hop.outer) {
-      auto& additions = on_row_ring(op.kind) ? row_additions_ : column_additions_;
-      additions[static_cast<std::size_t>(transfer.received_slot)].push_back(position);
+void TileProgram::add_ring(bool rows, const ChunkMask& mask, int super_rank) {
+  const MeshShape& shape = schedule_.shape;
+  const TileAssignment assignment(shape);
+  const int self = rows ? assignment.q_index(super_rank) : assignment.kv_index(super_rank);
+  const int ring = rows ? assignment.kv_index(super_rank) : assignment.q_index(super_rank);
+  const Transfer out = rows ? Transfer::kReceiveRow : Transfer::kReceiveColumn;
+  const Transfer back = rows ? Transfer::kSendRow : Transfer::kSendColumn;
+  std::vector<std::size_t> position(2 * static_cast<std::size_t>(rows ? shape.a() : shape.b()), 0);
+  const auto place = [&](bool is_back, int slot) -> std::size_t& {
+    return position[2 * static_cast<std::size_t>(slot) + (is_back ? 1 : 0)];
+  };
+  for (std::size_t i = 0; i < transfers_.size(); ++i) {
+    const TransferOp& op = transfers_[i].op;
+    if (op.kind == out || op.kind == back) place(op.kind == back, op.slot) = i;
+  }
+
+  auto& additions = rows ? row_additions_ : column_additions_;
+  std::vector<std::pair<int, TileArrival>> outer;  // to slot; added after those of the inner rings
+  for (const RingMessage& message : ring_messages(ring_use(shape, mask, rows, ring), self)) {
+    if (message.back && !rows && schedule_.pass == Pass::kForward) continue;
+    const std::size_t at = place(message.back, message.op_slot);
+    TileTransfer& transfer = transfers_[at];
+    if (message.from == self) transfer.sends.push_back({Rank(message.to), message.from_slot});
+    if (message.to != self) continue;
+    const TileArrival arrival{at, transfer.receives.size()};
+    transfer.receives.push_back({Rank(message.from), message.to_slot});
+    if (!message.back) continue;
+    if (message.outer) {
+      outer.emplace_back(message.to_slot, arrival);
+    } else {
+      additions[static_cast<std::size_t>(message.to_slot)].push_back(arrival);
     }
   }
-  for (const std::size_t position : outer_sends) {  // after those of the inner rings
-    const TileTransfer& transfer = transfers_[position];
-    auto& additions = on_row_ring(transfer.op.kind) ? row_additions_ : column_additions_;
-    additions[static_cast<std::size_t>(transfer.received_slot)].push_back(position);
-  }
+  for (const auto& [slot, arrival] : outer) additions[static_cast<std::size_t>(slot)].push_back(arrival);
 }
 
 int TileProgram::staging_needed(Transfer kind) const {
@@ -94,9 +115,8 @@ int TileProgram::staging_needed(Transfer kind) const {
   // last_block[slot]: how much of the compute order must be over before the slot's own blocks are.
   const auto last_block_of = [&](bool rows) {
     std::vector<std::size_t> last(static_cast<std::size_t>(rows ? schedule_.shape.a() : schedule_.shape.b()));
-    for (std::size_t i = 0; i < schedule_.blocks.size(); ++i) {
-      const Block& block = schedule_.blocks[i];
-      last[static_cast<std::size_t>(rows ? block.row : block.column)] = i + 1;
+    for (std::size_t i = 0; i < blocks_.size(); ++i) {
+      last[static_cast<std::size_t>(rows ? blocks_[i].row : blocks_[i].column)] = i + 1;
     }
     return last;
   };
@@ -107,27 +127,28 @@ int TileProgram::staging_needed(Transfer kind) const {
   int most = 0;
   for (const std::vector<std::size_t>& lane : lanes_) {
     std::size_t computed = 0;          // blocks certain to be over
-    std::vector<std::size_t> waiting;  // sends of this kind that are over and may still hold a buffer
+    std::vector<TileArrival> waiting;  // partials of this kind that have come and may still hold a buffer
     std::vector<char> over(transfers_.size(), 0);
     for (const std::size_t position : lane) {
-      const TransferOp& op = transfers_[position].op;
-      if (op.kind == kind) {
-        std::erase_if(waiting, [&](std::size_t earlier) {
-          const int slot = transfers_[earlier].received_slot;
+      const TileTransfer& transfer = transfers_[position];
+      if (transfer.op.kind == kind && !transfer.receives.empty()) {
+        std::erase_if(waiting, [&](const TileArrival& earlier) {
+          const int slot = transfers_[earlier.transfer].receives[earlier.receive].slot;
           bool merged = last[static_cast<std::size_t>(slot)] <= computed;
-          for (const std::size_t addition : additions(row, slot)) {
-            merged = merged && over[addition] != 0;
+          for (const TileArrival& addition : additions(row, slot)) {
+            merged = merged && over[addition.transfer] != 0;
             if (addition == earlier) break;
           }
           return merged;
         });
-        waiting.push_back(position);
+        for (std::size_t r = 0; r < transfer.receives.size(); ++r) waiting.push_back({position, r});
         most = std::max(most, static_cast<int>(waiting.size()));
-        over[position] = 1;
       }
-      const auto slot = static_cast<std::size_t>(op.slot);
-      if (op.kind == Transfer::kSendRow) computed = std::max(computed, row_last[slot]);
-      if (op.kind == Transfer::kSendColumn) computed = std::max(computed, column_last[slot]);
+      over[position] = 1;
+      if (transfer.sends.empty()) continue;
+      const auto slot = static_cast<std::size_t>(transfer.op.slot);
+      if (transfer.op.kind == Transfer::kSendRow) computed = std::max(computed, row_last[slot]);
+      if (transfer.op.kind == Transfer::kSendColumn) computed = std::max(computed, column_last[slot]);
     }
   }
   return most;

@@ -32,15 +32,20 @@ class TileRun {
         work_(work),
         rings_(rings),
         meter_(meter),
-        rows_(Side{program.schedule().shape.a(), program.schedule().shape.b(), program.staging(true)}),
-        columns_(Side{program.schedule().shape.b(), program.schedule().shape.a(), program.staging(false)}),
-        flights_(program.transfers().size()) {}
+        rows_(program.schedule().shape.a(), program.staging(true)),
+        columns_(program.schedule().shape.b(), program.staging(false)),
+        flights_(program.transfers().size()) {
+    for (const Block& block : program.blocks()) {
+      ++rows_.blocks_left[index(block.row)];
+      ++columns_.blocks_left[index(block.column)];
+    }
+  }
 
   void run() {
     for (std::size_t i = 0; i < flights_.size(); ++i) {
-      if (!is_send(transfer(i).op.kind)) post_receive(i);
+      if (!is_send(transfer(i).op.kind)) post_receives(i);
     }
-    for (const Block& block : program_.schedule().blocks) {
+    for (const Block& block : program_.blocks()) {
       advance();
       if (!present(block)) {
         wait_until([&] { return present(block); });
@@ -54,23 +59,26 @@ class TileRun {
   }
 
  private:
-  /// One transfer, from the posting of its receive to its end.
-  struct Flight {
-    Request receive;
-    Request send;
-    Nanoseconds posted{0};
-    bool receive_posted = false;
-    bool send_posted = false;
-    bool over = false;
+  struct Receive {
+    Request request;
     int staging = kNoStaging;
+  };
+  /// One op, from the posting of its receives to its end.
+  struct Flight {
+    std::vector<Receive> receives;  // parallel to the transfer's
+    std::vector<Request> sends;
+    Nanoseconds posted{0};
+    bool receives_posted = false;
+    bool sends_posted = false;
+    bool over = false;
   };
   /// Rows, or columns.
   struct Side {
-    Side(int slots, int blocks, int staging)
-        : filled(index(slots), nullptr), blocks_left(index(slots), blocks), added(index(slots), 0) {
+    Side(int slots, int staging)
+        : filled(index(slots), nullptr), blocks_left(index(slots), 0), added(index(slots), 0) {
       for (int i = staging - 1; i >= 0; --i) free_staging.push_back(i);
     }
-    std::vector<Flight*> filled;  // the receive that fills the slot; null: it is there
+    std::vector<Request*> filled;  // the receive that fills the slot; null: it is there, or never comes
     std::vector<int> blocks_left;
     std::vector<std::size_t> added;  // partials added so far
     std::vector<int> free_staging;
@@ -105,9 +113,9 @@ class TileRun {
 
   /// True once the chunk is there; a chunk that came before its lane's turn counts.
   static bool present(Side& side, int slot) {
-    Flight*& flight = side.filled[index(slot)];
-    if (flight != nullptr && flight->receive.done()) flight = nullptr;
-    return flight == nullptr;
+    Request*& receive = side.filled[index(slot)];
+    if (receive != nullptr && receive->done()) receive = nullptr;
+    return receive == nullptr;
   }
   [[nodiscard]] bool present(const Block& block) {
     const bool row = present(rows_, block.row);
@@ -127,24 +135,34 @@ class TileRun {
     return complete(true, 0) && complete(false, 0);
   }
 
-  void post_receive(std::size_t i) {
+  void post_receives(std::size_t i) {
     const TileTransfer& t = transfer(i);
     Flight& flight = flights_[i];
-    if (is_send(t.op.kind)) {
-      auto& free = side(t.op).free_staging;
-      TS_REQUIRE(!free.empty(), i, to_string(program_.schedule()));
-      flight.staging = free.back();
-      free.pop_back();
-    } else {
-      side(t.op).filled[index(t.received_slot)] = &flight;
+    Side& own = side(t.op);
+    flight.receives.resize(t.receives.size());  // at once: `filled` points into it
+    for (std::size_t r = 0; r < t.receives.size(); ++r) {
+      Receive& receive = flight.receives[r];
+      const TileMessage& message = t.receives[r];
+      if (is_send(t.op.kind)) {
+        TS_REQUIRE(!own.free_staging.empty(), i, to_string(program_.schedule()));
+        receive.staging = own.free_staging.back();
+        own.free_staging.pop_back();
+      } else {
+        own.filled[index(message.slot)] = &receive.request;
+      }
+      receive.request = ring(t.op).irecv(work_.incoming(t.op.kind, message.slot, receive.staging),
+                                         message.peer, t.tag, t.traffic);
     }
-    flight.receive = ring(t.op).irecv(work_.incoming(t, flight.staging), t.from, t.tag, t.traffic);
-    flight.receive_posted = true;
+    flight.receives_posted = true;
   }
 
   [[nodiscard]] bool may_send(const TileTransfer& t) {
-    if (is_send(t.op.kind)) return complete(on_row_ring(t.op.kind), t.sent_slot);
-    return present(side(t.op), t.sent_slot);
+    for (const TileMessage& message : t.sends) {
+      const bool ready = is_send(t.op.kind) ? complete(on_row_ring(t.op.kind), message.slot)
+                                            : present(side(t.op), message.slot);
+      if (!ready) return false;
+    }
+    return true;
   }
 
   /// Posts what may be posted, takes in what has come.
@@ -159,20 +177,29 @@ class TileRun {
   bool advance_op(std::size_t i) {
     const TileTransfer& t = transfer(i);
     Flight& flight = flights_[i];
-    if (!flight.receive_posted) post_receive(i);
-    if (!flight.send_posted) {
+    if (!flight.receives_posted) post_receives(i);
+    if (!flight.sends_posted) {
       if (!may_send(t)) return false;
       flight.posted = meter_.clock->now();
-      flight.send = ring(t.op).isend(work_.outgoing(t), t.to, t.tag, t.traffic);
-      flight.send_posted = true;
+      for (const TileMessage& message : t.sends) {
+        flight.sends.push_back(
+            ring(t.op).isend(work_.outgoing(t.op.kind, message.slot), message.peer, t.tag, t.traffic));
+      }
+      flight.sends_posted = true;
     }
-    const bool received = flight.receive.done();
-    if (!flight.send.done() || !received) return false;
+    bool done = true;
+    for (Receive& receive : flight.receives) done = receive.request.done() && done;
+    for (Request& send : flight.sends) done = send.done() && done;
+    if (!done) return false;
     flight.over = true;
     const bool row = on_row_ring(t.op.kind);
-    meter_.record(event_name(t.op.kind), row ? t.op.slot : 0, row ? 0 : t.op.slot, flight.posted,
-                  &AttentionTimes::transfer_s);
-    if (is_send(t.op.kind)) add_received(row, t.received_slot);
+    if (!t.sends.empty() || !t.receives.empty()) {
+      meter_.record(event_name(t.op.kind), row ? t.op.slot : 0, row ? 0 : t.op.slot, flight.posted,
+                    &AttentionTimes::transfer_s);
+    }
+    if (is_send(t.op.kind)) {
+      for (const TileMessage& message : t.receives) add_received(row, message.slot);
+    }
     return true;
   }
 
@@ -180,13 +207,13 @@ class TileRun {
   void add_received(bool row, int slot) {
     Side& side = row ? rows_ : columns_;
     if (side.blocks_left[index(slot)] > 0) return;
-    const std::vector<std::size_t>& additions = program_.additions(row, slot);
+    const std::vector<TileArrival>& additions = program_.additions(row, slot);
     std::size_t& added = side.added[index(slot)];
-    while (added < additions.size() && flights_[additions[added]].over) {
+    while (added < additions.size() && flights_[additions[added].transfer].over) {
       const Nanoseconds start = meter_.clock->now();
-      Flight& flight = flights_[additions[added]];
-      work_.add(transfer(additions[added]), flight.staging);
-      side.free_staging.push_back(flight.staging);
+      const Receive& receive = flights_[additions[added].transfer].receives[additions[added].receive];
+      work_.add(transfer(additions[added].transfer).op.kind, slot, receive.staging);
+      side.free_staging.push_back(receive.staging);
       ++added;
       meter_.record("add", row ? slot : 0, row ? 0 : slot, start, &AttentionTimes::compute_s);
     }
@@ -227,8 +254,10 @@ class TileRun {
     for (std::size_t lane = 0; lane < 2; ++lane) {
       if (next_[lane] >= program_.lanes()[lane].size()) continue;
       const Flight& flight = flights_[program_.lanes()[lane][next_[lane]]];
-      if (flight.receive_posted && flight.receive.waits_for().value >= 0) return &flight.receive;
-      if (flight.send_posted) found = &flight.send;
+      for (const Receive& receive : flight.receives) {
+        if (receive.request.waits_for().value >= 0) return &receive.request;
+      }
+      for (const Request& send : flight.sends) found = &send;
     }
     return found;
   }

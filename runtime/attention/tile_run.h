@@ -1,7 +1,7 @@
 /// Walks through a TileProgram once: the only place where transfers and computation meet.
 ///
 /// Each lane has one op in flight and takes them in list order; an op is posted when what it sends is
-/// complete and over when both its messages are. Receives of chunks are posted at the start, those of
+/// complete and over when all its messages are. Receives of chunks are posted at the start, those of
 /// partials when their lane reaches them. Blocks are computed in the fixed order, sums formed in the fixed
 /// order, so the result does not depend on when messages come. Between slices of a block the transfers in
 /// flight, and whatever else the communicator has in flight, are polled.
@@ -25,15 +25,15 @@ namespace tessera::runtime {
 class TileWork {
  public:
   virtual ~TileWork() = default;
-  /// What leaves with a transfer: the chunk, or the finished partial, in its sent_slot.
-  [[nodiscard]] virtual std::span<const std::byte> outgoing(const TileTransfer& transfer) = 0;
-  /// Where what comes in goes: the received_slot of a chunk, staging buffer `staging` of a partial.
-  [[nodiscard]] virtual std::span<std::byte> incoming(const TileTransfer& transfer, int staging) = 0;
+  /// What leaves with a transfer of this kind: the chunk, or the finished partial, in `slot`.
+  [[nodiscard]] virtual std::span<const std::byte> outgoing(Transfer kind, int slot) = 0;
+  /// Where what comes in goes: `slot` of a chunk, staging buffer `staging` of a partial for `slot`.
+  [[nodiscard]] virtual std::span<std::byte> incoming(Transfer kind, int slot, int staging) = 0;
   /// A block is computed in slices 0, 1, ..., slices - 1.
   [[nodiscard]] virtual int slices(const Block& block) = 0;
   virtual void compute(const Block& block, int slice) = 0;
-  /// Adds staging buffer `staging` to the partial in the transfer's received_slot.
-  virtual void add(const TileTransfer& transfer, int staging) = 0;
+  /// Adds staging buffer `staging`, received by a transfer of this kind, to the partial in `slot`.
+  virtual void add(Transfer kind, int slot, int staging) = 0;
 };
 
 /// Where a run lives. `comm` is polled and waited on; the rings may be null where they have one member.

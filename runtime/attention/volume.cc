@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "algos/base/require.h"
+#include "runtime/attention/ring_messages.h"
 #include "runtime/attention/tile_assignment.h"
 
 namespace tessera::runtime {
@@ -45,11 +46,13 @@ TokenBytes token_bytes(Pass pass, const MeshShape& shape, const AttentionDims& d
 
 enum class Stream : std::uint8_t { kQuery, kPartial, kKeyValue, kKeyValueGrad, kHeadExchange };
 
-/// Every message of one call, as seen by one rank.
+/// Every message of one call.
 class Messages {
  public:
-  Messages(Pass pass, const MeshShape& shape, TokenLayout layout, const AttentionDims& dims)
-      : shape_(shape), assignment_(shape), bytes_(token_bytes(pass, shape, dims)) {
+  /// `mask` null: every chunk sees every other.
+  Messages(Pass pass, const MeshShape& shape, TokenLayout layout, const AttentionDims& dims,
+           const ChunkMask* mask)
+      : shape_(shape), mask_(mask), bytes_(token_bytes(pass, shape, dims)) {
     rank_tokens_.resize(static_cast<std::size_t>(shape.ranks()));
     chunk_tokens_.resize(static_cast<std::size_t>(shape.super_ranks()));
     for (int rank = 0; rank < shape.ranks(); ++rank) {
@@ -59,51 +62,74 @@ class Messages {
     }
   }
 
-  /// Calls visit(stream, peer, sent, received) once per peer and message of `rank`.
+  /// Calls visit(stream, from, to, bytes) for every message of one ring, of every head-parallel share.
   template <class Visit>
-  void visit(int rank, const Visit& visit) const {
+  void visit_ring(bool rows, int ring, const Visit& visit) const {
+    for (const RingMessage& message : ring_messages(use(rows, ring))) {
+      for (int share = 0; share < shape_.heads; ++share) pass_on(rows, ring, share, message, visit);
+    }
+  }
+
+  /// The messages that `rank` sends in the head exchange; what it receives is visit_exchange of the peers.
+  template <class Visit>
+  void visit_exchange(int rank, const Visit& visit) const {
     const int super_rank = rank / shape_.heads;
-    const int share = rank % shape_.heads;
-    const auto tokens = [this](Chunk chunk) { return chunk_tokens_[static_cast<std::size_t>(chunk.value)]; };
-    const auto row = [&](int p) { return tokens(assignment_.row_chunk(super_rank, Row(p))); };
-    const auto column = [&](int q) { return tokens(assignment_.column_chunk(super_rank, Column(q))); };
-    const auto row_peer = [&](int member) {
-      return (assignment_.kv_index(super_rank) * shape_.a() + member) * shape_.heads + share;
-    };
-    const auto column_peer = [&](int member) {
-      return (member * shape_.a() + assignment_.q_index(super_rank)) * shape_.heads + share;
-    };
-
-    walk(RingPath(shape_.q, assignment_.q_index(super_rank)), shape_.a(), row, row_peer, Stream::kQuery,
-         bytes_.query, Stream::kPartial, bytes_.partial, visit);
-    walk(RingPath(shape_.kv, assignment_.kv_index(super_rank)), shape_.b(), column, column_peer,
-         Stream::kKeyValue, bytes_.key_value, Stream::kKeyValueGrad, bytes_.key_value_grad, visit);
-
     const std::int64_t own = rank_tokens_[static_cast<std::size_t>(rank)];
     for (int peer = super_rank * shape_.heads; peer < (super_rank + 1) * shape_.heads; ++peer) {
-      if (peer == rank) continue;
       const std::int64_t theirs = rank_tokens_[static_cast<std::size_t>(peer)];
-      visit(Stream::kHeadExchange, peer, own * bytes_.exchange_in + theirs * bytes_.exchange_out,
-            theirs * bytes_.exchange_in + own * bytes_.exchange_out);
+      if (peer != rank) {
+        visit(Stream::kHeadExchange, rank, peer, own * bytes_.exchange_in + theirs * bytes_.exchange_out);
+      }
     }
+  }
+
+  /// Every message that `rank` sends or receives, and some that it does not.
+  template <class Visit>
+  void visit_around(int rank, const Visit& visit) const {
+    const TileAssignment assignment(shape_);
+    const int super_rank = rank / shape_.heads;
+    const int share = rank % shape_.heads;
+    const int u = assignment.kv_index(super_rank);
+    const int v = assignment.q_index(super_rank);
+    for (const bool rows : {true, false}) {
+      const int ring = rows ? u : v;
+      for (const RingMessage& message : ring_messages(use(rows, ring), rows ? v : u)) {
+        pass_on(rows, ring, share, message, visit);
+      }
+    }
+    for (int peer = super_rank * shape_.heads; peer < (super_rank + 1) * shape_.heads; ++peer) {
+      visit_exchange(peer, visit);
+    }
+  }
+
+  template <class Visit>
+  void visit_all(const Visit& visit) const {
+    for (int u = 0; u < shape_.b(); ++u) visit_ring(true, u, visit);
+    for (int v = 0; v < shape_.a(); ++v) visit_ring(false, v, visit);
+    for (int rank = 0; rank < shape_.ranks(); ++rank) visit_exchange(rank, visit);
   }
 
  private:
-  template <class Tokens, class Peer, class Visit>
-  static void walk(const RingPath& path, int size, const Tokens& tokens, const Peer& peer, Stream out,
-                   std::int64_t out_bytes, Stream back, std::int64_t back_bytes, const Visit& visit) {
-    for (int p = 1; p < size; ++p) {
-      const RingHop hop = path.receive(p);
-      visit(out, peer(hop.to), tokens(hop.source_slot) * out_bytes, std::int64_t{0});
-      visit(out, peer(hop.from), std::int64_t{0}, tokens(p) * out_bytes);
-      const RingHop home = path.send_back(p);
-      visit(back, peer(home.to), tokens(p) * back_bytes, std::int64_t{0});
-      visit(back, peer(home.from), std::int64_t{0}, tokens(path.merge_slot(p)) * back_bytes);
-    }
+  [[nodiscard]] RingUse use(bool rows, int ring) const {
+    return mask_ == nullptr ? RingUse(rows ? shape_.q : shape_.kv) : ring_use(shape_, *mask_, rows, ring);
+  }
+  template <class Visit>
+  void pass_on(bool rows, int ring, int share, const RingMessage& message, const Visit& visit) const {
+    const auto member = [&](int index) {
+      return rows ? ring * shape_.a() + index : index * shape_.a() + ring;
+    };
+    const std::int64_t out_bytes = rows ? bytes_.query : bytes_.key_value;
+    const std::int64_t back_bytes = rows ? bytes_.partial : bytes_.key_value_grad;
+    const Stream out = rows ? Stream::kQuery : Stream::kKeyValue;
+    const Stream back = rows ? Stream::kPartial : Stream::kKeyValueGrad;
+    visit(message.back ? back : out, member(message.from) * shape_.heads + share,
+          member(message.to) * shape_.heads + share,
+          chunk_tokens_[static_cast<std::size_t>(member(message.owner))] *
+              (message.back ? back_bytes : out_bytes));
   }
 
   MeshShape shape_;
-  TileAssignment assignment_;
+  const ChunkMask* mask_;
   TokenBytes bytes_;
   std::vector<std::int64_t> rank_tokens_;
   std::vector<std::int64_t> chunk_tokens_;
@@ -111,7 +137,9 @@ class Messages {
 
 AttentionVolume volume_of(const Messages& messages, int rank) {
   AttentionVolume volume;
-  messages.visit(rank, [&](Stream stream, int /*peer*/, std::int64_t sent, std::int64_t received) {
+  messages.visit_around(rank, [&](Stream stream, int from, int to, std::int64_t bytes) {
+    const std::int64_t sent = from == rank ? bytes : 0;
+    const std::int64_t received = to == rank ? bytes : 0;
     switch (stream) {
       case Stream::kQuery:
         volume.query_sent += sent;
@@ -163,21 +191,48 @@ std::int64_t AttentionVolume::received() const {
          head_exchange_received;
 }
 
+AttentionVolume& AttentionVolume::operator+=(const AttentionVolume& other) {
+  for (std::int64_t AttentionVolume::*field :
+       {&AttentionVolume::query_sent, &AttentionVolume::query_received, &AttentionVolume::key_value_sent,
+        &AttentionVolume::key_value_received, &AttentionVolume::partial_sent,
+        &AttentionVolume::partial_received, &AttentionVolume::key_value_grad_sent,
+        &AttentionVolume::key_value_grad_received, &AttentionVolume::head_exchange_sent,
+        &AttentionVolume::head_exchange_received}) {
+    this->*field += other.*field;
+  }
+  return *this;
+}
+
+AttentionVolume attention_volume(Pass pass, const MeshShape& shape, TokenLayout layout,
+                                 const AttentionDims& dims, const ChunkMask& mask, int rank) {
+  TS_REQUIRE(rank >= 0 && rank < shape.ranks(), rank, shape.ranks());
+  return volume_of(Messages(pass, shape, layout, dims, &mask), rank);
+}
+
 AttentionVolume attention_volume(Pass pass, const MeshShape& shape, TokenLayout layout,
                                  const AttentionDims& dims, int rank) {
   TS_REQUIRE(rank >= 0 && rank < shape.ranks(), rank, shape.ranks());
-  return volume_of(Messages(pass, shape, layout, dims), rank);
+  return volume_of(Messages(pass, shape, layout, dims, nullptr), rank);
+}
+
+std::vector<NodeVolume> node_volumes(Pass pass, const MeshShape& shape, TokenLayout layout,
+                                     const AttentionDims& dims, const ChunkMask& mask, int ranks_per_node) {
+  TS_REQUIRE(ranks_per_node >= 1, ranks_per_node);
+  std::vector<NodeVolume> volumes(static_cast<std::size_t>(shape.ranks()));
+  const Messages messages(pass, shape, layout, dims, &mask);
+  messages.visit_all([&](Stream /*stream*/, int from, int to, std::int64_t bytes) {
+    NodeVolume& volume = volumes[static_cast<std::size_t>(from)];
+    (from / ranks_per_node == to / ranks_per_node ? volume.inside : volume.across) += bytes;
+  });
+  return volumes;
 }
 
 std::int64_t node_crossing_bytes(Pass pass, const MeshShape& shape, TokenLayout layout,
                                  const AttentionDims& dims, int ranks_per_node) {
-  TS_REQUIRE(ranks_per_node >= 1, ranks_per_node);
-  const Messages messages(pass, shape, layout, dims);
   std::int64_t bytes = 0;
-  for (int rank = 0; rank < shape.ranks(); ++rank) {
-    messages.visit(rank, [&](Stream /*stream*/, int peer, std::int64_t sent, std::int64_t /*received*/) {
-      if (peer / ranks_per_node != rank / ranks_per_node) bytes += sent;
-    });
+  for (const NodeVolume& volume :
+       node_volumes(pass, shape, layout, dims, ChunkMask(shape.super_ranks()), ranks_per_node)) {
+    bytes += volume.across;
   }
   return bytes;
 }

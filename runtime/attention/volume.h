@@ -7,7 +7,8 @@
 ///   backward  (a-1)(3A + 2L)       + (b-1) 4A/r          [+ head exchange of Q, K, V, dO, lse, delta in;
 ///                                                           dQ, dK, dV out]
 /// Requires  heads and kv_heads divide by u.
-/// Exact when every chunk has c tokens; attention_volume counts ragged chunks too, hop by hop.
+/// Exact when every chunk has c tokens and sees every other; attention_volume counts ragged chunks and masks
+/// too, message by message: a chunk travels only where it is used (ring_messages.h).
 ///
 /// Head exchange. The u ranks s*u .. s*u + u - 1 of super-rank s each hold their own tokens with all heads
 /// and want all of the super-rank's tokens with H/u heads: "in", a rank sends each of its u-1 peers its own
@@ -15,7 +16,9 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
+#include "runtime/attention/chunk_mask.h"
 #include "runtime/attention/mesh_shape.h"
 #include "runtime/attention/tile_schedule.h"
 #include "runtime/attention/token_layout.h"
@@ -31,7 +34,7 @@ struct AttentionDims {
 };
 
 /// Bytes sent and received by one rank, per kind. What it sends and what it receives differ when chunks are
-/// ragged, by a few tokens.
+/// ragged, by a few tokens, and where a mask lets one chunk travel further than another.
 struct AttentionVolume {
   std::int64_t query_sent = 0, query_received = 0;
   std::int64_t key_value_sent = 0, key_value_received = 0;
@@ -40,17 +43,32 @@ struct AttentionVolume {
   std::int64_t head_exchange_sent = 0, head_exchange_received = 0;
   [[nodiscard]] std::int64_t sent() const;
   [[nodiscard]] std::int64_t received() const;
+  AttentionVolume& operator+=(const AttentionVolume& other);
 };
 
+/// `mask` over the super-ranks' chunks; without one every chunk sees every other.
+[[nodiscard]] AttentionVolume attention_volume(Pass pass, const MeshShape& shape, TokenLayout layout,
+                                               const AttentionDims& dims, const ChunkMask& mask, int rank);
 [[nodiscard]] AttentionVolume attention_volume(Pass pass, const MeshShape& shape, TokenLayout layout,
                                                const AttentionDims& dims, int rank);
+
+/// What one rank sends, by where it goes: nodes are `ranks_per_node` consecutive ranks.
+struct NodeVolume {
+  std::int64_t inside = 0;
+  std::int64_t across = 0;
+};
+/// Of every rank; O(sum over rings of their size squared).
+[[nodiscard]] std::vector<NodeVolume> node_volumes(Pass pass, const MeshShape& shape, TokenLayout layout,
+                                                   const AttentionDims& dims, const ChunkMask& mask,
+                                                   int ranks_per_node);
 
 /// Bytes that leave nodes of `ranks_per_node` consecutive ranks, summed over all ranks.
 [[nodiscard]] std::int64_t node_crossing_bytes(Pass pass, const MeshShape& shape, TokenLayout layout,
                                                const AttentionDims& dims, int ranks_per_node);
 
-/// 1 - (forward + backward of shape) / (the same of the ring on as many ranks), over all ranks; 0 on one
-/// rank. The token layout does not enter: the sum over ranks depends on the sequence length alone.
+/// Without a mask: 1 - (forward + backward of shape) / (the same of the ring on as many ranks), over all
+/// ranks; 0 on one rank. The token layout does not enter: the sum over ranks depends on the sequence length
+/// alone.
 [[nodiscard]] double reduction_against_ring(const MeshShape& shape, const AttentionDims& dims);
 
 }  // namespace tessera::runtime

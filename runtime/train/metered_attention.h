@@ -1,57 +1,61 @@
-/// A MeshAttention that adds up what its calls took: a step calls attention once per layer, pass and
-/// micro-batch, and reports speak of steps and runs.
+/// A MeshAttention that adds up what its calls took, and what the formulas say they move: a step calls
+/// attention once per layer, pass and micro-batch, and reports speak of steps and runs. What a call moves
+/// depends on its documents (ring_messages.h), so the formula is evaluated call by call, from the
+/// configuration alone.
 #pragma once
 
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <utility>
+#include <span>
+#include <vector>
 
 #include "runtime/attention/mesh_attention.h"
+#include "runtime/attention/volume.h"
 
 namespace tessera::runtime {
 
 struct AttentionTotals {
-  std::int64_t forward_calls = 0;
-  std::int64_t backward_calls = 0;
   AttentionTimes forward;
   AttentionTimes backward;
+  AttentionVolume forward_volume;  // of this rank, by attention_volume
+  AttentionVolume backward_volume;
+  std::int64_t ring_sent = 0;  // what the same calls would send on Ring-Attention, its hops cut as well
 };
 
 class MeteredAttention final : public MeshAttention {
  public:
-  explicit MeteredAttention(std::unique_ptr<MeshAttention> attention) : attention_(std::move(attention)) {}
+  /// `attention` was made with `config`, on `rank` of its group.
+  MeteredAttention(std::unique_ptr<MeshAttention> attention, const AttentionConfig& config, int rank);
 
   void forward(const float* q, const float* k, const float* v, float* o, float* lse,
-               const AttentionCall& call) override {
-    attention_->forward(q, k, v, o, lse, call);
-    ++totals_.forward_calls;
-    add(totals_.forward);
-  }
+               const AttentionCall& call) override;
   void backward(const float* q, const float* k, const float* v, const float* o, const float* lse,
-                const float* d_o, float* dq, float* dk, float* dv, const AttentionCall& call) override {
-    attention_->backward(q, k, v, o, lse, d_o, dq, dk, dv, call);
-    ++totals_.backward_calls;
-    add(totals_.backward);
-  }
+                const float* d_o, float* dq, float* dk, float* dv, const AttentionCall& call) override;
   [[nodiscard]] std::span<const std::int32_t> positions() const override { return attention_->positions(); }
   [[nodiscard]] const AttentionTimes& last_times() const override { return attention_->last_times(); }
-  void set_observer(std::function<void(const AttentionEvent&)> observer) override {
-    attention_->set_observer(std::move(observer));
-  }
+  void set_observer(std::function<void(const AttentionEvent&)> observer) override;
 
   [[nodiscard]] const AttentionTotals& totals() const { return totals_; }
 
  private:
-  void add(AttentionTimes& sum) const {
-    const AttentionTimes& last = attention_->last_times();
-    sum.total_s += last.total_s;
-    sum.compute_s += last.compute_s;
-    sum.exposed_wait_s += last.exposed_wait_s;
-    sum.transfer_s += last.transfer_s;
-  }
+  /// What one call moves with given documents.
+  struct CallVolume {
+    AttentionVolume forward;
+    AttentionVolume backward;
+    std::int64_t ring_forward = 0;
+    std::int64_t ring_backward = 0;
+  };
+  const CallVolume& volume_of(std::span<const std::int32_t> documents);
+  void add_times(AttentionTimes& sum) const;
+
   std::unique_ptr<MeshAttention> attention_;
+  AttentionConfig config_;
+  int rank_;
   AttentionTotals totals_;
+  bool volume_known_ = false;
+  std::vector<std::int32_t> documents_;  // of volume_
+  CallVolume volume_;
 };
 
 }  // namespace tessera::runtime

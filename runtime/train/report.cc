@@ -48,32 +48,24 @@ std::int64_t RunReport::predicted(Traffic kind) const {
   return sum;
 }
 
-RankReport make_rank_report(Communicator& world, const TrainInputs& inputs, const Trainer& trainer,
-                            std::int64_t steps) {
+RankReport make_rank_report(Communicator& world, const Trainer& trainer, std::int64_t steps) {
   RankReport report;
   for (int k = 0; k < kTrafficKinds; ++k) {
     report.sent[static_cast<std::size_t>(k)] = world.traffic().by_kind(static_cast<Traffic>(k)).bytes_sent;
   }
   const AttentionTotals& totals = trainer.attention().totals();
-  const int rank = world.rank().value % inputs.context_ranks();
-  const auto volume = [&](Pass pass, const MeshShape& shape) {
-    return attention_volume(pass, shape, inputs.layout, inputs.attention_dims(), rank);
-  };
+  const AttentionVolume& forward = totals.forward_volume;
+  const AttentionVolume& backward = totals.backward_volume;
   const auto predict = [&](Traffic kind, std::int64_t bytes) { report.predicted[slot(kind)] += bytes; };
-  const AttentionVolume forward = volume(Pass::kForward, inputs.mesh);
-  const AttentionVolume backward = volume(Pass::kBackward, inputs.mesh);
-  const std::int64_t f = totals.forward_calls;
-  const std::int64_t b = totals.backward_calls;
-  predict(Traffic::kQuery, f * forward.query_sent + b * backward.query_sent);
-  predict(Traffic::kKeyValue, f * forward.key_value_sent + b * backward.key_value_sent);
-  predict(Traffic::kPartialOut, f * forward.partial_sent);
-  predict(Traffic::kQueryGrad, b * backward.partial_sent);
-  predict(Traffic::kKeyValueGrad, b * backward.key_value_grad_sent);
-  predict(Traffic::kHeadExchange, f * forward.head_exchange_sent + b * backward.head_exchange_sent);
+  predict(Traffic::kQuery, forward.query_sent + backward.query_sent);
+  predict(Traffic::kKeyValue, forward.key_value_sent + backward.key_value_sent);
+  predict(Traffic::kPartialOut, forward.partial_sent);
+  predict(Traffic::kQueryGrad, backward.partial_sent);
+  predict(Traffic::kKeyValueGrad, backward.key_value_grad_sent);
+  predict(Traffic::kHeadExchange, forward.head_exchange_sent + backward.head_exchange_sent);
   predict(Traffic::kGradient, steps * trainer.optimizer_bytes().gradient);
   predict(Traffic::kParameter, steps * trainer.optimizer_bytes().parameter);
-  const MeshShape ring = MeshShape::ring(inputs.context_ranks());
-  report.ring_attention = f * volume(Pass::kForward, ring).sent() + b * volume(Pass::kBackward, ring).sent();
+  report.ring_attention = totals.ring_sent;
 
   report.attention_compute_s = totals.forward.compute_s + totals.backward.compute_s;
   report.attention_exposed_wait_s = totals.forward.exposed_wait_s + totals.backward.exposed_wait_s;

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "runtime/comm/communicator.h"
-#include "runtime/train/train_inputs.h"
 #include "runtime/train/trainer.h"
 
 namespace tessera::runtime {
@@ -46,8 +45,7 @@ struct RunReport {
 };
 
 /// This rank's numbers after `steps` steps.
-[[nodiscard]] RankReport make_rank_report(Communicator& world, const TrainInputs& inputs,
-                                          const Trainer& trainer, std::int64_t steps);
+[[nodiscard]] RankReport make_rank_report(Communicator& world, const Trainer& trainer, std::int64_t steps);
 /// Collective: everyone's.
 [[nodiscard]] std::vector<RankReport> gather_reports(Communicator& world, const RankReport& mine);
 

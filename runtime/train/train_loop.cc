@@ -250,7 +250,7 @@ class Run {
     report_.mesh = to_string(inputs_.mesh);
     report_.layout = spec_.layout;
     report_.data_parallel = inputs_.batch.groups;
-    report_.ranks = gather_reports(world_, make_rank_report(world_, inputs_, trainer_, report_.steps));
+    report_.ranks = gather_reports(world_, make_rank_report(world_, trainer_, report_.steps));
     if (first()) {
       const Status status = write_durably(spec_.out + "/report.json", to_json(report_));
       if (!status.ok()) log_->say(fmt::format("warning: {}", status.message()));

@@ -88,6 +88,8 @@ class AttentionRank {
   }
 
   runtime::MeshAttention& attention() { return *attention_; }
+  /// Of later calls; must outlive them.
+  void set_documents(std::span<const std::int32_t> documents) { call_.documents = documents; }
   void forward() {
     attention_->forward(q_.data(), k_.data(), v_.data(), mine_.o.data(), mine_.lse.data(), call_);
   }

@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/attention/attention.h"
 #include "runtime/attention/mesh_shape.h"
 
 namespace tessera::runtime {

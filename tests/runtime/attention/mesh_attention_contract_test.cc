@@ -115,6 +115,33 @@ TEST(MeshAttentionContract, RefusesConfigurationsThatDiffer) {
   EXPECT_THAT(*messages.begin(), HasSubstr("striped"));
 }
 
+/// Documents change which chunks travel from call to call; what an earlier call left behind does not show.
+TEST(MeshAttentionContract, CallsWithOtherDocumentsAreIndependent) {
+  for (const char* shape : {"1x6", "3x2", "(2.2)x1", "u2:1x3", "2x(2.2)"}) {
+    const AttentionConfig config = small_config(shape);
+    std::vector<AttentionInput> inputs(4, support::random_attention(config.dims, 3));
+    for (std::size_t i = 1; i < inputs.size(); ++i) {  // the first call has no documents
+      for (std::int64_t t = 0; t < config.dims.batch * config.dims.tokens; ++t) {
+        inputs[i].documents.push_back(static_cast<std::int32_t>(t % config.dims.tokens / (i == 2 ? 4 : 19)));
+      }
+    }
+    std::vector<support::AttentionOutput> expected;
+    for (const AttentionInput& input : inputs) expected.push_back(support::run_attention(config, input));
+    std::vector<support::AttentionOutput> found(inputs.size(), support::empty_output(inputs[0]));
+    run_local_ranks(config.shape.ranks(), [&](Communicator& comm) {
+      AttentionRank rank(comm, config, inputs[0]);
+      for (std::size_t i = 0; i < inputs.size(); ++i) {
+        rank.set_documents(inputs[i].documents);
+        rank.forward();
+        rank.backward();
+        rank.put(found[i]);
+      }
+    });
+    for (std::size_t i = 0; i < inputs.size(); ++i)
+      EXPECT_TRUE(found[i] == expected[i]) << shape << " call " << i;
+  }
+}
+
 /// Ranks that are held up at random places: messages come in another order, sums do not.
 TEST(MeshAttentionContract, RepeatsBitForBitWhateverTheTiming) {
   for (const char* shape : {"3x3", "(2.2)x(2.2)", "1x(2.4)", "u2:2x2", "4x2"}) {
