@@ -4,6 +4,7 @@
 #include <cerrno>
 #include <fcntl.h>
 #include <filesystem>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <utility>
 
@@ -37,16 +38,24 @@ Status write_failure(const std::string& path, const std::string& what, const std
 Result<DurableFile> DurableFile::create(const std::string& path) {
   const int descriptor = ::open(path.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
   if (descriptor < 0) return failure(path, "cannot create");
-  return DurableFile(path, descriptor);
+  struct stat info {};
+  const bool regular = ::fstat(descriptor, &info) == 0 && S_ISREG(info.st_mode);
+  return DurableFile(path, descriptor, regular);
 }
 
 DurableFile::DurableFile(DurableFile&& other) noexcept
-    : path_(std::move(other.path_)), descriptor_(std::exchange(other.descriptor_, -1)) {}
+    : path_(std::move(other.path_)),
+      descriptor_(std::exchange(other.descriptor_, -1)),
+      regular_(other.regular_) {}
 
 DurableFile::~DurableFile() {
   if (descriptor_ < 0) return;
   ::close(descriptor_);
-  ::unlink(path_.c_str());
+  remove();
+}
+
+void DurableFile::remove() const {
+  if (regular_) ::unlink(path_.c_str());
 }
 
 Status DurableFile::write(std::span<const std::byte> bytes) {
@@ -61,11 +70,11 @@ Status DurableFile::write(std::span<const std::byte> bytes) {
 }
 
 Status DurableFile::finish() {
-  if (::fsync(descriptor_) != 0) return failure(path_, "cannot sync");
+  if (regular_ && ::fsync(descriptor_) != 0) return failure(path_, "cannot sync");
   const int closed = ::close(std::exchange(descriptor_, -1));
   if (closed == 0) return {};
   Status status = failure(path_, "cannot close");
-  ::unlink(path_.c_str());
+  remove();
   return status;
 }
 
@@ -83,7 +92,7 @@ Status write_durably(const std::string& path, const std::string& text) {
 Status sync_directory(const std::string& path) {
   const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return failure(path, "cannot sync");
-  const bool synced = ::fsync(directory) == 0;
+  const bool synced = ::fsync(directory) == 0 || errno == EINVAL;
   Status status = synced ? Status() : failure(path, "cannot sync");
   ::close(directory);
   return status;

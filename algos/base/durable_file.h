@@ -19,7 +19,8 @@ namespace tessera {
 [[nodiscard]] Status write_failure(const std::string& path, const std::string& what,
                                    const std::error_code& error);
 
-/// One file, written from front to back. Removed again unless finish() has succeeded.
+/// One file, written from front to back. Removed again unless finish() has succeeded; a device or a pipe of
+/// that name is written to and stays.
 class DurableFile {
  public:
   /// An existing file is replaced.
@@ -33,9 +34,12 @@ class DurableFile {
   [[nodiscard]] Status finish();
 
  private:
-  DurableFile(std::string path, int descriptor) : path_(std::move(path)), descriptor_(descriptor) {}
+  DurableFile(std::string path, int descriptor, bool regular)
+      : path_(std::move(path)), descriptor_(descriptor), regular_(regular) {}
+  void remove() const;
   std::string path_;
   int descriptor_;
+  bool regular_;
 };
 
 /// The pieces one after the other, as one file.
@@ -43,7 +47,8 @@ class DurableFile {
                                    std::span<const std::span<const std::byte>> pieces);
 [[nodiscard]] Status write_durably(const std::string& path, const std::string& text);
 
-/// fsync of a directory, so that a creation or a rename in it survives.
+/// fsync of a directory, so that a creation or a rename in it survives. Where a file system has no such call
+/// for directories there is nothing to do.
 [[nodiscard]] Status sync_directory(const std::string& path);
 
 /// Puts the finished directory `part` where `directory` is, durably; both have the same parent. What was

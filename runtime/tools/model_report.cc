@@ -150,7 +150,7 @@ std::string moments_text(const Json& tensors) {
       non_finite += tensor[moment]["non_finite"].get<std::int64_t>();
     }
   }
-  return fmt::format("moments     {} values are not finite; every file has its checksum\n", non_finite);
+  return fmt::format("moments     {} values are not finite; all files match their checksums\n", non_finite);
 }
 
 }  // namespace

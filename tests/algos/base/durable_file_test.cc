@@ -96,6 +96,15 @@ TEST_F(DurableFileTest, AFullDiskLeavesNothing) {
   EXPECT_TRUE(names().empty());
 }
 
+TEST_F(DurableFileTest, ADeviceIsWrittenToAndStays) {
+  // Under names of the test's own: if they were removed, the devices would not be.
+  fs::create_symlink("/dev/null", path("null"));
+  fs::create_symlink("/dev/full", path("full"));
+  EXPECT_TRUE(write_durably(path("null"), "text").ok());
+  EXPECT_EQ(write_durably(path("full"), "text").code(), Code::kResourceExhausted);
+  EXPECT_EQ(names().size(), 2U);
+}
+
 TEST_F(DurableFileTest, APlaceThatCannotBeIsTheUsersMistake) {
   ASSERT_TRUE(write_durably(path("f"), "text").ok());
   for (const std::string& place : {path("f") + "/below_a_file", path("none/f"), directory_}) {
