@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <sstream>
 #include <utility>
 
 #include "algos/base/require.h"
@@ -136,7 +137,9 @@ namespace internal {
 
 Status check_eps(double eps) {
   if (eps >= kMinEps && eps <= 1) return {};  // false for NaN
-  return bad_input({"eps", "", std::to_string(eps), "a number from 1e-6 to 1",
+  std::ostringstream found;
+  found << eps;
+  return bad_input({"eps", "", found.str(), "a number from 1e-6 to 1",
                     "0.1 lets a server pay a tenth more than the mean"});
 }
 

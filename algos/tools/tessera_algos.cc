@@ -10,6 +10,7 @@
 #include "algos/tools/bwt_command.h"
 #include "algos/tools/command.h"
 #include "algos/tools/knapsack_command.h"
+#include "algos/tools/kserver_command.h"
 #include "algos/tools/lyndon_command.h"
 #include "algos/tools/ttl_command.h"
 
@@ -27,6 +28,7 @@ int main_of(int argc, char** argv) {
   const std::vector<Command> commands = {
       add_bwt_command(app),
       add_knapsack_command(app),
+      add_kserver_command(app),
       add_lyndon_command(app),
       add_ttl_command(app),
   };
