@@ -1,6 +1,8 @@
 #include "algos/tools/knapsack_command.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <ctime>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,9 +38,10 @@ void declare(CLI::App& app, Options& options) {
   app.add_flag("--json", options.json, "print one JSON object, complete whatever --limit says");
 }
 
-/// Number: std::int64_t or double.
+/// Number: std::int64_t or double. cpu_seconds: of the solver alone.
 template <class Number, class Answer>
-void print(const Options& options, std::size_t items, Number capacity, const Answer& answer) {
+void print(const Options& options, std::size_t items, Number capacity, const Answer& answer,
+           double cpu_seconds) {
   const Number gap = answer.upper_bound - answer.profit;
   const double relative =
       answer.upper_bound == 0 ? 0 : static_cast<double>(gap) / static_cast<double>(answer.upper_bound);
@@ -51,6 +54,7 @@ void print(const Options& options, std::size_t items, Number capacity, const Ans
     json["upper_bound"] = answer.upper_bound;
     json["proven"] = gap == 0;
     json["largest_relative_error"] = relative;
+    json["cpu_seconds"] = cpu_seconds;
     json["chosen"] = answer.items;
     fmt::print("{}\n", json.dump());
     return;
@@ -63,6 +67,10 @@ void print(const Options& options, std::size_t items, Number capacity, const Ans
       gap == 0 ? "the optimum" : fmt::format("at most {:.2g} better", relative));
   fmt::print("chosen         {}: {}{}\n", answer.items.size(),
              fmt::join(std::span(answer.items).first(shown), " "), shown < answer.items.size() ? " ..." : "");
+}
+
+double cpu_seconds_since(std::clock_t start) {
+  return static_cast<double>(std::clock() - start) / CLOCKS_PER_SEC;
 }
 
 Result<std::string> read_text(const Options& options) {
@@ -79,7 +87,9 @@ Status run_solve(const Options& options) {
   const std::int64_t capacity = TS_TRY(knapsack::parse_integer(options.capacity, "--capacity"));
   const std::string text = TS_TRY(read_text(options));
   const std::vector<knapsack::Item> items = TS_TRY(knapsack::parse_items(text, input_name(options)));
-  print(options, items.size(), capacity, TS_TRY(knapsack::solve(items, capacity, options.limits)));
+  const std::clock_t start = std::clock();
+  const knapsack::Selection selection = TS_TRY(knapsack::solve(items, capacity, options.limits));
+  print(options, items.size(), capacity, selection, cpu_seconds_since(start));
   return {};
 }
 
@@ -89,12 +99,16 @@ Status run_xdp(const Options& options) {
   const auto items = knapsack::parse_items(text, input_name(options));
   const auto capacity = knapsack::parse_integer(options.capacity, "--capacity");
   if (items.ok() && capacity.ok()) {
-    print(options, items->size(), capacity.value(), TS_TRY(knapsack::xdp(items.value(), capacity.value())));
+    const std::clock_t start = std::clock();
+    const knapsack::Selection selection = TS_TRY(knapsack::xdp(items.value(), capacity.value()));
+    print(options, items->size(), capacity.value(), selection, cpu_seconds_since(start));
     return {};
   }
   const double real_capacity = TS_TRY(knapsack::parse_real(options.capacity, "--capacity"));
   const std::vector<knapsack::RealItem> reals = TS_TRY(knapsack::parse_real_items(text, input_name(options)));
-  print(options, reals.size(), real_capacity, TS_TRY(knapsack::xdp(reals, real_capacity)));
+  const std::clock_t start = std::clock();
+  const knapsack::RealSelection selection = TS_TRY(knapsack::xdp(reals, real_capacity));
+  print(options, reals.size(), real_capacity, selection, cpu_seconds_since(start));
   return {};
 }
 
