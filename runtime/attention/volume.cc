@@ -220,9 +220,13 @@ std::vector<NodeVolume> node_volumes(Pass pass, const MeshShape& shape, TokenLay
   TS_REQUIRE(ranks_per_node >= 1, ranks_per_node);
   std::vector<NodeVolume> volumes(static_cast<std::size_t>(shape.ranks()));
   const Messages messages(pass, shape, layout, dims, &mask);
-  messages.visit_all([&](Stream /*stream*/, int from, int to, std::int64_t bytes) {
+  messages.visit_all([&](Stream stream, int from, int to, std::int64_t bytes) {
     NodeVolume& volume = volumes[static_cast<std::size_t>(from)];
-    (from / ranks_per_node == to / ranks_per_node ? volume.inside : volume.across) += bytes;
+    const bool inside = from / ranks_per_node == to / ranks_per_node;
+    (inside ? volume.inside : volume.across) += bytes;
+    if (stream == Stream::kHeadExchange) {
+      (inside ? volume.exchange_inside : volume.exchange_across) += bytes;
+    }
   });
   return volumes;
 }

@@ -56,6 +56,8 @@ struct AttentionVolume {
 struct NodeVolume {
   std::int64_t inside = 0;
   std::int64_t across = 0;
+  std::int64_t exchange_inside = 0;  // of these, the head exchange
+  std::int64_t exchange_across = 0;
 };
 /// Of every rank; O(sum over rings of their size squared).
 [[nodiscard]] std::vector<NodeVolume> node_volumes(Pass pass, const MeshShape& shape, TokenLayout layout,
