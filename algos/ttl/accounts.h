@@ -1,14 +1,13 @@
-/// The accounts of one asset: what an operation does to them, with no file, no lock and no clock of its own.
+/// The accounts of one asset: what an operation does to them, with no file, no lock, no clock of its own.
 ///
 /// A state machine: the same operations in the same order give the same state. Ledger (ledger.h) adds the
 /// lock and the log; recovery (ledger_log.h) feeds it the log again.
 ///
-/// Clock     one for all accounts, the latest reading of any operation; max_step applies to it, so an account
-/// may
-///           rest as long as it likes. Each account settles when it is touched.
-/// Memory    about 110 bytes for an account with one record; 16 bytes a record, at most 8 (k + 1) bytes of
-/// records. Totals    credited = spent + expired + live, at any time (128-bit: sums over accounts and over
-/// time pass 2^64).
+/// Clock     one for all accounts, the latest reading of any operation. max_step applies to it, so an account
+///           may rest as long as it likes. Each account settles when it is touched.
+/// Memory    measured after compact(): 144 bytes for an account with one record, 297 with ten, at most 936
+///           for k = 100. A list that still grows holds room for up to twice its records.
+/// Totals    credited = spent + expired + live, always; 128-bit: sums over accounts and time pass 2^64.
 #pragma once
 
 #include <cstddef>
@@ -50,8 +49,7 @@ class Accounts {
   Accounts(const Accounts&) = delete;  // accounts point to the policy
   Accounts& operator=(const Accounts&) = delete;
 
-  /// kResume passes a true gap of any length; every other operation obeys max_step. An amount of 0 moves the
-  /// clock and nothing else.
+  /// kResume passes a true gap of any length, the others obey max_step. An amount of 0 moves the clock alone.
   Outcome apply(const Operation& operation);
 
   [[nodiscard]] Ticks clock() const { return clock_; }
@@ -73,8 +71,7 @@ class Accounts {
     for (const auto& [id, balance] : accounts_) each(id, balance);
   }
 
-  /// For recovery: what had happened before `start`. `past.live` must be what restore_account then brings
-  /// back.
+  /// For recovery: what had happened before `start`; restore_account then brings back what is live.
   void restore_totals(const Totals& past) {
     totals_ = past;
     totals_.live = 0;

@@ -5,15 +5,13 @@
 ///   account.deposit(now, 500);  account.spend(now + 60, 20);  account.balance(now + 3600);
 ///
 /// The rules (arXiv:2512.20962): an amount lapses at policy.expiry(time of deposit); equal expiries are one
-/// record; spending takes the earliest expiry first, all or nothing; a transfer keeps each part's expiry.
-/// Hence
+/// record; spending takes the earliest expiry first, all or nothing; a transfer keeps each part's expiry. So
 ///   life          T <= expiry - deposit time <= T + w - 1
 ///   count         at most policy.slots() <= k + 1 records, whatever was deposited or received
 ///   conservation  deposited = spent + lapsed + live, summed over accounts that transfer to each other
 ///
-/// Clock     one reading per call, from a monotone clock. An earlier reading than the latest one is treated
-/// as the
-///           latest, which can only lengthen a life. More than max_step ahead is refused, nothing changes.
+/// Clock     one reading per call, from a monotone clock. A reading before the latest counts as the latest,
+///           which can only lengthen a life. More than max_step ahead is refused, nothing changes.
 ///           A wall clock is the wrong one: set forward by mistake, it expires what it jumps over.
 /// Cost      no division inside a grid cell; worst case O(k) per call; a victim of dust (any number of tiny
 ///           deposits) spends in at most k + 1 steps.

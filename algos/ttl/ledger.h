@@ -3,28 +3,25 @@
 ///   auto ledger = Ledger::open("quota.ledger", Policy::make(3600, 100).value()).value();
 ///   Status status = ledger->credit(AccountId{7}, now, 500);      // on the disk when it returns
 ///
-/// Rules     balance.h: what a deposit's life is, earliest expiry first, all or nothing.
-/// Clock     accounts.h: one for the ledger, monotone, max_step; feed it from one monotonic source. resume()
-/// passes a
-///           gap that max_step would refuse (the program was down for a night).
+/// Rules     balance.h: how long a deposit lives, earliest expiry first, all or nothing.
+/// Clock     one for the ledger, monotone, with max_step (accounts.h); feed it from one monotonic source.
+///           resume() passes a gap that max_step would refuse (the program was down for a night).
 /// Threads   any call from any thread. Operations take effect one after the other, under one lock, in the
-/// order in
-///           which they are logged; a balance may already show an operation of another thread that waits
-///           for the disk. Threads that wait together share one write (group commit). A call that meets a
-///           compaction waits for it.
-/// Durable   an operation that returned OK is in the file and on the disk: fdatasync of the file, fsync of
-/// the
-///           directory after each change of name. With sync_each off that holds for what happened before the
-///           last sync() that returned OK. An operation that was not acknowledged is there whole or not at
-///           all. The clock that comes back is that of the last operation that was done.
+///           order of the log; a balance may already show what another thread still waits for. Threads that
+///           wait together share one write (group commit). A call that meets a compaction waits for it.
+/// Durable   an operation that returned OK is on the disk: fdatasync of the file, fsync of the directory
+///           after each change of name. With sync_each off that holds for what came before the last sync()
+///           that returned OK. An operation that was not acknowledged is there whole or not at all. The
+///           clock that comes back is that of the last operation that was done.
 /// Disk      full: room is reserved before an operation takes effect, so it is refused (kResourceExhausted),
-/// changes
-///           nothing, and may be repeated. Any other failure to write or sync stops the ledger: that
-///           operation and every later one return the same error, and reading shows memory, not the disk.
-///           Open the file again. The log is replaced by a snapshot (compaction) above `compact_above` bytes
-///           and four times the last snapshot; a compaction that fails leaves the log in use.
-/// Errors    refused operations as to_status (outcome.h): kFailedPrecondition for a balance too small,
-///           kInvalidArgument; disk errors as above.
+///           changes nothing, and may be repeated. Any other failure to write or sync stops the ledger:
+///           that operation and every later one return the same error, and reading shows memory, not the
+///           disk. Open the file again.
+/// Log       replaced by a snapshot (compaction) above `compact_above` bytes and four times the last
+///           snapshot; a compaction that fails leaves the log in use.
+/// Errors    refused operations as to_status (outcome.h): kFailedPrecondition for a balance too small, else
+///           kInvalidArgument; disk errors as above. After std::bad_alloc memory and log may differ: drop the
+///           ledger and open the file again.
 /// Cost      O(k) and one hash look-up under the lock; then one write and one fdatasync per group.
 #pragma once
 
@@ -54,11 +51,10 @@ class Ledger {
   /// Requires start >= 0.
   static std::unique_ptr<Ledger> in_memory(const Policy& policy, Ticks start = 0);
 
-  /// Opens the ledger at `path`, or makes it. Holds `path`.lock until destruction; `path`.part may be left by
-  /// a crash and is removed. Errors    kInvalidArgument for another ttl or buckets than the file's (they are
-  /// fixed when it is made);
-  ///           kUnavailable while another Ledger has it open; kDataLoss from recover() (ledger_log.h); disk
-  ///           errors.
+  /// Opens the ledger at `path`, or makes it. Holds `path`.lock until destruction; a `path`.part that a crash
+  /// left is removed.
+  /// Errors    kInvalidArgument for another ttl or buckets than the file's, which are fixed when it is made;
+  ///           kUnavailable while another Ledger has it open; kDataLoss (ledger_log.h); disk errors.
   static Result<std::unique_ptr<Ledger>> open(const std::string& path, const Policy& policy,
                                               const LedgerOptions& options = {});
 
@@ -88,8 +84,7 @@ class Ledger {
 
   /// Everything done so far is on the disk. Nothing to do in memory.
   Status sync();
-  /// Drops empty accounts and spare memory, and replaces the log by a snapshot. O(accounts * k); other calls
-  /// wait.
+  /// Drops empty accounts and spare memory, replaces the log by a snapshot. O(accounts * k); others wait.
   Status compact();
 
  private:

@@ -2,14 +2,12 @@
 ///
 /// All numbers little-endian.
 ///   header   "TSRTTL1\n", i64 ttl, i64 buckets, u64 XXH3 of these 24 bytes
-///   frame    u32 "FRAM", u32 type, u64 sequence, u64 payload bytes, u64 XXH3 of these 24 bytes and the
-///   payload,
+///   frame    u32 "FRAM", u32 type, u64 sequence, u64 payload bytes, u64 XXH3 of these 24 bytes and payload,
 ///            payload, zeros up to a multiple of 8. Sequence counts from 0 in each file.
 ///     begin       i64 clock, then credited, spent, expired, live, each u64 low, u64 high
 ///     accounts    per account: u64 id, u64 n, n times (i64 expiry, u64 amount)
 ///     ready       u64 accounts: the snapshot is complete
-///     operations  per operation: u8 kind, i64 now, then u64 account, u64 to (a transfer), u64 amount (not a
-///     resume)
+///     operations  each: u8 kind, i64 now; unless a resume, u64 account, u64 to (a transfer), u64 amount
 ///
 /// A file gets its name only when its snapshot is complete and on the disk. A frame of operations is written
 /// after the one before it is on the disk, so at most the last frame can be torn by a crash, and it was never
@@ -64,9 +62,8 @@ struct Recovered {
 };
 
 /// The state after the last whole frame. `max_step` completes the policy.
-/// Errors    kDataLoss, with the file, the offset and what is wrong there: a header or snapshot that is
-/// damaged or
-///           cut short, a bad frame before a good one, operations that cannot have been accepted.
+/// Errors    kDataLoss, with the file, the offset and what is wrong there: a damaged header, a snapshot that
+///           is damaged or cut short, a bad frame before a good one, operations that cannot have been done.
 Result<Recovered> recover(std::span<const std::byte> file, const std::string& path,
                           Ticks max_step = kNoStepLimit);
 

@@ -14,8 +14,7 @@ namespace tessera::ttl {
 /// An exclusive lock on `path`.lock, held until destruction or the end of the process; the file stays.
 class FileLock {
  public:
-  /// Errors    kUnavailable when another ledger holds it; write_failure (durable_file.h) when it cannot be
-  /// made.
+  /// Errors    kUnavailable when another ledger holds it; else as write_failure (durable_file.h).
   static Result<FileLock> take(const std::string& path);
   FileLock(FileLock&& other) noexcept;
   FileLock& operator=(FileLock&&) = delete;

@@ -7,8 +7,8 @@
 ///   <now> resume                            passes a gap longer than the step limit
 ///   # comment, empty lines
 ///
-/// Words are separated by spaces or tabs; a line may end in CR LF. now: 0 to 2^63 - 1. amount: 0 to 2^64 - 1.
-/// An account is any word.
+/// Words are separated by spaces or tabs; a line may end in CR LF. now: 0 to 2^63 - 1; amount: 0 to 2^64 - 1;
+/// account: any word.
 #pragma once
 
 #include <cstddef>

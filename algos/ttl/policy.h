@@ -2,18 +2,15 @@
 ///
 /// An amount deposited at tick t lives for the TTL T, rounded up to a grid of width w = ceil(T / k):
 ///   E(t) = ceil((t + T) / w) * w         dead from tick E(t) on, alive before it
-///   T <= E(t) - t <= T + w - 1           never earlier than promised, at most one grid cell later
-/// At any time the live expiries of one account are among slots() <= k + 1 consecutive grid points, whatever
-/// was deposited: that is why k + 1 numbers are an account. T = 0 means permanent: one record that never
-/// lapses.
+///   T <= E(t) - t <= T + w - 1           never earlier than promised, less than one grid cell later
+/// The live expiries of one account are always among slots() <= k + 1 consecutive grid points, whatever was
+/// deposited: that is why k + 1 numbers are an account. T = 0 means permanent: one record, never lapsing.
 ///
-/// Worked example: T = 10, k = 4, so w = 3. A deposit at 5 lapses at 15, one at 6 at 18 (6 + 10 is rounded
-/// up).
+/// Worked example: T = 10, k = 4, so w = 3. A deposit at 5 lapses at 15, one at 6 at 18 (16 rounded up).
 ///
 /// Units     ticks of any length; the clock is the caller's, at least 0, and never runs back (balance.h).
 /// Limits    1 <= k <= 2^20; 0 <= T <= 2^61.
-/// Source    arXiv:2512.20962. The width is ceil(T / k): with the floor, as in its public contract, k + 1 is
-/// not a bound.
+/// Source    arXiv:2512.20962. With floor(T / k) for the width, as in its public contract, k + 1 is no bound.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +25,7 @@ using Amount = std::uint64_t;
 
 inline constexpr Ticks kNoStepLimit = std::numeric_limits<Ticks>::max();
 
-/// Immutable: a second T or k in one account would mean two grids and twice the records. One Policy per
-/// asset.
+/// Immutable, one per asset: a second T or k in one account would mean two grids and twice the records.
 class Policy {
  public:
   static constexpr Ticks kMaxTtl = Ticks{1} << 61;
@@ -37,8 +33,7 @@ class Policy {
 
   /// `max_step` refuses a clock reading more than that many ticks after the last one: a clock that jumps
   /// forward by mistake expires what it jumps over, and that cannot be undone.
-  /// Errors    kInvalidArgument for anything outside the limits, with the flag-like names ttl, buckets,
-  /// max_step.
+  /// Errors    kInvalidArgument for anything outside the limits, under the names ttl, buckets, max_step.
   static Result<Policy> make(Ticks ttl, std::int64_t buckets, Ticks max_step = kNoStepLimit);
 
   [[nodiscard]] Ticks ttl() const { return ttl_; }
@@ -57,8 +52,7 @@ class Policy {
   [[nodiscard]] Ticks expiry(Ticks t) const;
 
   /// Which slot a deposit at cell_start + into_cell goes to, counted from the first grid point after that
-  /// tick. With T = q * w + s it is q - 1 + ceil((s + into_cell) / w), and the ceiling is 0, 1 or 2: no
-  /// division.
+  /// tick: with T = q * w + s, q - 1 + ceil((s + into_cell) / w). The ceiling is 0, 1 or 2: no division.
   [[nodiscard]] std::uint32_t slot_of_deposit(Ticks into_cell) const {
     const Ticks past = remainder_ + into_cell;
     return static_cast<std::uint32_t>(whole_cells_ - 1 + (past > 0 ? 1 : 0) + (past > width_ ? 1 : 0));

@@ -1,5 +1,4 @@
-/// The live amounts of one account as a ring: slot s holds what lapses at the (s + 1)-th grid point from
-/// here.
+/// The live amounts of one account as a ring: slot s is what lapses at the (s + 1)-th grid point from here.
 ///
 /// Live grid points are always among `slots` consecutive ones (policy.h), so the place (head + s) mod slots
 /// never holds two of them. Moving on by one grid point clears one place and turns the head.
@@ -10,9 +9,8 @@
 ///   amount 7   0   9   5   2                 7   0   9   0   2        5 has lapsed
 ///
 /// A Store, as BasicBalance (balance.h) needs it: this class, or CompactStore (compact_store.h).
-/// Cost      add O(1); drop, take, sums O(slots) at worst. The front only passes a place that is empty, so a
-/// take
-///           costs O(1) amortised per place that was filled.
+/// Cost      add O(1); drop, take and sums O(slots) at worst, O(1) amortised per place that was filled:
+///           empty places at the front are passed once.
 #pragma once
 
 #include <algorithm>

@@ -1,17 +1,23 @@
-/// Balances that lapse: the ring against other ways to keep them, in one run; then the ledger, in memory and
-/// on disk.
+/// Balances that lapse: the ring against other ways to keep them; then the ledger, in memory and on disk.
 ///
-/// Part 1, one account, k = 100: three deposits to one spend, the clock moves 0 to 2 ticks per operation. The
-/// ring, the compact store, a ring that divides at each call and a sorted vector follow the same grid and
-/// must end with the same balance. The ordered map and the rows keep exact expiries, without a bound. Rounds
-/// alternate; each reports its best, so that other work on the machine favours none. Part 2: what one victim
-/// pays for its first spend after n dust deposits by others (transfers, each with its own expiry). Part 3:
-/// the ledger.
-///   ttl-bench [--directory D]      where the ledger's file goes, default the temporary folder
+/// One account, k = 100: three deposits to one spend, the clock moves 0 to 2 ticks per operation. The ring,
+/// the compact store, a ring that divides at each call and a sorted vector follow the same grid and must end
+/// with the same balance; the ordered map and the rows keep exact expiries, without a bound. Processor time;
+/// rounds alternate and each reports its best, so that other work on the machine favours none.
+///
+/// Dust: what a victim pays for its first spend after n deposits of one unit.
+///
+/// Ledger: in memory and on disk. Where hiredis was found, a Redis server on loopback is given one expiring
+/// key per account and grid point (INCRBY and EXPIREAT): credits alone, for it has no spending in order of
+/// expiry. Start one with: redis-server --port 7379 --save "" --appendonly no
+///
+///   ttl-bench [--directory D] [--redis-port P]
+///                          D: where the ledger's file goes, default the temporary folder; P: default 7379
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <ctime>
 #include <deque>
 #include <filesystem>
 #include <functional>
@@ -25,6 +31,10 @@
 #include <vector>
 
 #include <fmt/format.h>
+
+#ifdef TESSERA_HIREDIS
+#include <hiredis.h>
+#endif
 
 #include "algos/ttl/balance.h"
 #include "algos/ttl/ledger.h"
@@ -227,6 +237,18 @@ double seconds_of(const std::function<void()>& work) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
+/// Of this thread on a processor: what other programs take does not count.
+double cpu_seconds_of(const std::function<void()>& work) {
+  const auto now = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return static_cast<double>(time.tv_sec) + static_cast<double>(time.tv_nsec) * 1e-9;
+  };
+  const double start = now();
+  work();
+  return now() - start;
+}
+
 struct Row {
   std::string name;
   double ns = std::numeric_limits<double>::max();
@@ -238,7 +260,7 @@ struct Row {
 template <class Account>
 void measure(Row& row, const std::vector<Step>& steps) {
   Account account;
-  const double s = seconds_of([&] {
+  const double s = cpu_seconds_of([&] {
     for (const Step& step : steps) {
       if (step.spend) {
         account.spend(step.now, step.amount);
@@ -289,8 +311,8 @@ void dust() {
       (void)victim.deposit(t, 1);
       rows.emplace(t + policy.ttl(), 1);
     }
-    const double ring = seconds_of([&] { (void)victim.spend(n, static_cast<Amount>(n)); });
-    const double each = seconds_of([&] {
+    const double ring = cpu_seconds_of([&] { (void)victim.spend(n, static_cast<Amount>(n)); });
+    const double each = cpu_seconds_of([&] {
       for (Amount left = static_cast<Amount>(n); left > 0; --left) rows.erase(rows.begin());
     });
     fmt::print("{:>10} {:>10.2f} {:>16.2f}\n", n, ring * 1e6, each * 1e6);
@@ -345,13 +367,52 @@ void ledgers(const std::string& directory) {
   std::filesystem::remove(path + ".lock");
 }
 
+#ifdef TESSERA_HIREDIS
+/// Credits per second; `batch` of them are sent before the first answer is read.
+double redis_rate(redisContext* redis, int credits, int batch) {
+  const long long year = 4'000'000'000;  // nothing lapses meanwhile: only the cost of saying so is measured
+  return credits / seconds_of([&] {
+           for (int sent = 0; sent < credits; sent += batch) {
+             for (int i = 0; i < batch; ++i) {
+               const int n = sent + i;
+               redisAppendCommand(redis, "INCRBY q:%d:%d 5", n % 1000, n / 1000 % 101);
+               redisAppendCommand(redis, "EXPIREAT q:%d:%d %lld", n % 1000, n / 1000 % 101, year);
+             }
+             for (int i = 0; i < 2 * batch; ++i) {
+               void* reply = nullptr;
+               if (redisGetReply(redis, &reply) != REDIS_OK) std::abort();
+               freeReplyObject(reply);
+             }
+           }
+         });
+}
+
+void redis(int port) {
+  const std::unique_ptr<redisContext, void (*)(redisContext*)> redis(redisConnect("127.0.0.1", port),
+                                                                     redisFree);
+  if (!redis || redis->err != 0) {
+    fmt::print("Redis: no server at port {}\n", port);
+    return;
+  }
+  fmt::print("{:<28} {:>12.0f}\n", "Redis, one by one", redis_rate(redis.get(), 20'000, 1));
+  fmt::print("{:<28} {:>12.0f}\n", "Redis, 100 at a time", redis_rate(redis.get(), 200'000, 100));
+}
+#endif
+
 }  // namespace
 }  // namespace tessera::ttl
 
 int main(int argc, char** argv) {
   std::string directory = std::filesystem::temp_directory_path().string();
-  if (argc == 3 && std::string_view(argv[1]) == "--directory") directory = argv[2];
+  [[maybe_unused]] int redis_port = 7379;
+  for (int i = 1; i + 1 < argc; i += 2) {
+    if (std::string_view(argv[i]) == "--directory") directory = argv[i + 1];
+    if (std::string_view(argv[i]) == "--redis-port") redis_port = std::atoi(argv[i + 1]);
+  }
   tessera::ttl::one_account();
   tessera::ttl::dust();
   tessera::ttl::ledgers(directory);
+#ifdef TESSERA_HIREDIS
+  tessera::ttl::redis(redis_port);
+#endif
 }
