@@ -29,12 +29,16 @@ LmHead::LmHead(const planner::ModelSpec& spec, const ParameterLayout& layout, st
       vocabulary_(tensor_block(spec.vocab_size, slice).count()),
       comm_(comm),
       counts_(slice.tensor_rank == 0),
-      chunk_rows_(std::min(rows, std::clamp(kLogitsFloats / vocabulary_, kLeastRows, kMostRows))),
+      chunk_rows_(chunk_rows(rows, vocabulary_)),
       ld_((vocabulary_ + 15) / 16 * 16),
       logits_(chunk_rows_ * ld_),
       losses_(chunk_rows_),
       largest_(static_cast<std::size_t>(comm == nullptr ? 0 : chunk_rows_)),
       sums_(2 * largest_.size()) {}
+
+std::int64_t LmHead::chunk_rows(std::int64_t rows, std::int64_t vocabulary) {
+  return std::min(rows, std::clamp(kLogitsFloats / vocabulary, kLeastRows, kMostRows));
+}
 
 LossSum LmHead::loss(const float* parameters, const float* hidden_TD,
                      std::span<const std::int32_t> labels_T) {

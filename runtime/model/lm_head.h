@@ -44,6 +44,8 @@ class LmHead {
   void logits(float* out_TV, const float* parameters, const float* hidden_TD, std::int64_t rows) const;
 
   [[nodiscard]] std::int64_t chunk_rows() const { return chunk_rows_; }
+  /// R for calls of at most `rows` rows.
+  [[nodiscard]] static std::int64_t chunk_rows(std::int64_t rows, std::int64_t vocabulary);
   [[nodiscard]] std::int64_t buffer_floats() const { return logits_.size() + losses_.size(); }
 
  private:
