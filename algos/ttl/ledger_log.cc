@@ -274,7 +274,7 @@ Result<std::uint64_t> write_snapshot(Accounts& accounts,
   std::uint64_t sequence = 0;
   std::string payload;
   const auto write_frame = [&](FrameType type) -> Status {
-    const Status status = write(frame(type, sequence++, payload));
+    Status status = write(frame(type, sequence++, payload));
     payload.clear();
     return status;
   };
