@@ -124,10 +124,16 @@ std::vector<Field> make_fields() {
   t.real("clip", &S::clip, 0, 1e9, false, "global gradient norm above which gradients shrink; 0 = never");
 
   t.group("Ranks");
+  t.text("plan", &S::plan, "a path",
+         "plan.json of tessera-plan: groups, stages, meshes, micro-batches and recomputation as it says");
   t.text("mesh", &S::mesh, "auto | AxB | (A2.A1)xB | uU:AxB",
          "attention mesh of one context-parallel group; auto = the flat mesh that moves the fewest bytes");
   t.choice("layout", &S::layout, {"zigzag", "striped", "contiguous"}, "which tokens each context rank holds");
-  t.integer("data_parallel", &S::data_parallel, 1, 1 << 20, "context-parallel groups; ranks = this x mesh");
+  t.integer("data_parallel", &S::data_parallel, 1, 1 << 20,
+            "replicas of the model; ranks = data x pipeline x mesh x tensor");
+  t.integer("tensor_parallel", &S::tensor_parallel, 1, 1 << 16, "ranks that share each matrix of a layer");
+  t.integer("pipeline_parallel", &S::pipeline_parallel, 1, 1 << 16,
+            "stages, each with an equal run of layers as far as they divide");
   t.integer("threads", &S::threads, 1, 1024, "threads per rank");
   t.choice("precision", &S::precision, {"fp32"}, "arithmetic of the CPU ranks");
   t.choice("recompute", &S::recompute, {"on", "off"},

@@ -46,9 +46,12 @@ struct TrainSpec {
   double clip = 1;  // global gradient norm; 0: no clipping
 
   // Ranks.
+  std::string plan;  // plan.json; it says everything below but layout, threads, precision and deadline
   std::string mesh = "auto";
   std::string layout = "zigzag";
   std::int64_t data_parallel = 1;
+  std::int64_t tensor_parallel = 1;
+  std::int64_t pipeline_parallel = 1;
   std::int64_t threads = 1;  // per rank
   std::string precision = "fp32";
   std::string recompute = "off";

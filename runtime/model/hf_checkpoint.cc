@@ -193,10 +193,21 @@ Result<HfDirectory> HfDirectory::open(const std::string& directory, const planne
 
 Status read_hf_parameters(const std::string& directory, const planner::ModelSpec& spec,
                           const ParameterLayout& layout, float* flat) {
-  const HfDirectory model = TS_TRY(HfDirectory::open(directory, spec, layout));
-  for (std::size_t i = 0; i < layout.parameters().size(); ++i) {
-    const ParameterInfo& info = layout.parameters()[i];
-    TS_TRY(model.tensors()[i].read({flat + info.offset, static_cast<std::size_t>(info.count)}));
+  const ParameterLayout full(spec);
+  const HfDirectory model = TS_TRY(HfDirectory::open(directory, spec, full));
+  std::vector<float> whole;  // of a tensor of which `layout` has a block
+  for (std::size_t i = 0; i < full.parameters().size(); ++i) {
+    const auto own = std::ranges::find(layout.parameters(), full.parameters()[i].name, &ParameterInfo::name);
+    if (own == layout.parameters().end()) continue;
+    if (own->cut_dim < 0) {
+      TS_TRY(model.tensors()[i].read({flat + own->offset, static_cast<std::size_t>(own->count)}));
+      continue;
+    }
+    whole.resize(static_cast<std::size_t>(full.parameters()[i].count));
+    TS_TRY(model.tensors()[i].read(whole));
+    for (const ParameterInfo::Run& run : own->runs()) {
+      std::copy_n(whole.begin() + run.full_index, run.count, flat + run.offset);
+    }
   }
   return {};
 }

@@ -40,6 +40,7 @@ class HfDirectory {
   std::vector<Tensor> tensors_;
 };
 
+/// `layout`: of the model or of a slice of it.
 [[nodiscard]] Status read_hf_parameters(const std::string& directory, const planner::ModelSpec& spec,
                                         const ParameterLayout& layout, float* flat);
 

@@ -11,7 +11,9 @@
 namespace tessera::runtime {
 namespace {
 
-constexpr std::int64_t kAlignment = 16;  // floats: one cache line, one AVX-512 register
+std::int64_t aligned(std::int64_t floats) {
+  return (floats + kParameterAlignment - 1) / kParameterAlignment * kParameterAlignment;
+}
 
 /// FNV-1a: a name's key must be the same on every machine and in every build.
 std::uint64_t hash_of(std::string_view name) {
@@ -49,7 +51,7 @@ ParameterLayout::ParameterLayout(const planner::ModelSpec& spec, const ModelSlic
     for (const std::int64_t dim : info.shape) info.count *= dim;
     info.name = std::move(name);
     info.offset = total_;
-    total_ += (info.count + kAlignment - 1) / kAlignment * kAlignment;
+    total_ += aligned(info.count);
     parameters_.push_back(std::move(info));
   };
   /// Rows of one fused product follow each other without a gap, whatever their sizes.
@@ -57,7 +59,7 @@ ParameterLayout::ParameterLayout(const planner::ModelSpec& spec, const ModelSlic
     ParameterInfo& last = parameters_.back();
     const ParameterInfo& before = parameters_[parameters_.size() - 2];
     last.offset = before.offset + before.count;
-    total_ = (last.offset + last.count + kAlignment - 1) / kAlignment * kAlignment;
+    total_ = aligned(last.offset + last.count);
   };
 
   const std::int64_t D = spec.hidden_size;

@@ -5,7 +5,7 @@
 /// post_attention_layernorm, gate_proj, up_proj, down_proj; model.norm.weight; lm_head.weight unless tied.
 /// q/k/v and gate/up are adjacent, so each trio or pair is also one [rows, hidden] matrix: one product.
 /// Every tensor is stored as Hugging Face stores it, [out, in] row-major: export copies, nothing is permuted.
-/// The first tensor of each product starts at a multiple of 16 floats; the gaps stay zero.
+/// The first tensor of each product starts at a multiple of kParameterAlignment floats; the gaps stay zero.
 ///
 /// A slice has the tensors of its layers, each cut as model_slice.h says; a head with tied embeddings has its
 /// block of model.embed_tokens.weight, once, in the place of the embedding.
@@ -20,6 +20,9 @@
 #include "runtime/model/model_slice.h"
 
 namespace tessera::runtime {
+
+/// Floats: one cache line, one AVX-512 register. Gaps are shorter.
+inline constexpr std::int64_t kParameterAlignment = 16;
 
 struct ParameterInfo {
   std::string name;  // "model.layers.3.mlp.up_proj.weight"

@@ -54,6 +54,7 @@ struct TransformerStage::Impl {
   // Whose results lie in the buffers that recomputing layers share: nothing to recompute for that one.
   int shared_slot = -1;
   int shared_layer = -1;
+  std::int64_t recomputations = 0;
   std::function<void(std::int64_t, std::int64_t)> gradient_hook;
 };
 
@@ -177,6 +178,7 @@ LossSum TransformerStage::Impl::backward(const float* parameters, float* gradien
           attention.forward(a.q, a.k, a.v, a.o, a.lse, attention_call(b, l, true));
         }
         layer.recompute_after_attention(parameters, a, scratch, tensor);
+        ++recomputations;
       }
       shared_slot = -1;  // the backward pass overwrites gate_up
     }
@@ -249,6 +251,10 @@ std::span<float> TransformerStage::input_gradient(int slot) {
 void TransformerStage::set_gradient_hook(std::function<void(std::int64_t, std::int64_t)> hook) {
   impl_->gradient_hook = std::move(hook);
 }
+
+const ModelSlice& TransformerStage::slice() const { return impl_->config.slice; }
+
+std::int64_t TransformerStage::recomputations() const { return impl_->recomputations; }
 
 std::int64_t TransformerStage::buffer_bytes() const {
   const std::int64_t head = impl_->head ? impl_->head->buffer_floats() : 0;

@@ -80,6 +80,9 @@ class TransformerStage {
   /// them. Together the ranges are the whole buffer, each float once. Null: no calls.
   void set_gradient_hook(std::function<void(std::int64_t offset, std::int64_t count)> hook);
 
+  [[nodiscard]] const ModelSlice& slice() const;
+  /// Layers computed again so far; the last of a micro-batch need not be, when nothing came in between.
+  [[nodiscard]] std::int64_t recomputations() const;
   /// Bytes of the buffers this object holds.
   [[nodiscard]] std::int64_t buffer_bytes() const;
 

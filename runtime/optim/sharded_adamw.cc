@@ -148,15 +148,19 @@ void ShardedAdamw::update(float* parameters, std::int64_t step, double learning_
 
 ShardedAdamw::StepBytes ShardedAdamw::step_bytes() const {
   StepBytes bytes;
+  // Of a ring: a reduce-scatter keeps the own block, an all-gather that of the right neighbour.
+  const auto add = [](const Communicator& ranks, std::int64_t count, std::int64_t& scatter,
+                      std::int64_t& gather) {
+    const int n = ranks.size();
+    const int r = ranks.rank().value;
+    const auto block = [&](int i) { return block_begin(count, n, i + 1) - block_begin(count, n, i); };
+    scatter += 4 * (count - block(r));
+    gather += 4 * (count - block((r + 1) % n));
+  };
   for (const Bucket& bucket : buckets_) {
-    const int n = bucket.replicas->size();
-    const int r = bucket.replicas->rank().value;
-    const auto block = [&](int i) {
-      return block_begin(bucket.range.count, n, i + 1) - block_begin(bucket.range.count, n, i);
-    };
-    bytes.gradient += 4 * (bucket.range.count - block(r));             // its own block stays
-    bytes.parameter += 4 * (bucket.range.count - block((r + 1) % n));  // the right neighbour has that one
+    add(*bucket.replicas, bucket.range.count, bytes.gradient, bytes.parameter);
   }
+  for (const FlatRange& whole : on_all_tensor_ranks_) add(*tensor_, whole.count, bytes.tensor, bytes.tensor);
   return bytes;
 }
 

@@ -78,10 +78,12 @@ class ShardedAdamw {
 
   /// The pieces of the flat buffer this rank updates, increasing; moments lie one after the other.
   [[nodiscard]] std::span<const FlatRange> owned() const { return owned_; }
-  /// Bytes this rank sends in a step: all blocks but one of every bucket, twice.
+  /// Bytes this rank sends in a step: all blocks but one of every bucket, twice; of the norms, all blocks but
+  /// one twice to the tensor ranks.
   struct StepBytes {
     std::int64_t gradient = 0;
     std::int64_t parameter = 0;
+    std::int64_t tensor = 0;
   };
   [[nodiscard]] StepBytes step_bytes() const;
 

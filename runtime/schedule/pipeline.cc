@@ -47,6 +47,7 @@ void Pipeline::forward(const float* parameters, const Load& load, int micro_batc
   comm_.wait(inputs_[at]);
   comm_.wait(outputs_[at]);  // of the slot's last micro-batch: its buffer is about to be written
   stage_.forward(parameters, load(micro_batch), slot, training);
+  ++forwards_;
   if (place_.next.value < 0) return;
   if (training) {
     output_gradients_[at] = comm_.irecv(std::as_writable_bytes(stage_.output_gradient(slot)), place_.next,
@@ -62,6 +63,7 @@ LossSum Pipeline::backward(const float* parameters, float* gradients, const Load
   comm_.wait(output_gradients_[at]);
   comm_.wait(input_gradients_[at]);
   const LossSum loss = stage_.backward(parameters, gradients, load(micro_batch), slot);
+  ++backwards_;
   if (place_.stage > 0) {
     input_gradients_[at] = comm_.isend(std::as_bytes(stage_.input_gradient(slot)), place_.previous,
                                        kGradientTag, Traffic::kPipeline);
@@ -105,6 +107,20 @@ LossSum Pipeline::evaluate(const float* parameters, int micro_batches, const Loa
   }
   comm_.wait_all(outputs_);
   return sum;
+}
+
+PipelineVolume Pipeline::volume() const {
+  const ModelSlice& slice = stage_.slice();
+  const auto block_bytes = static_cast<std::int64_t>(stage_.input(0).size_bytes());
+  const bool first = place_.stage == 0;
+  const bool last = place_.stage + 1 == place_.stages;
+  PipelineVolume volume;
+  volume.pipeline = ((last ? 0 : forwards_) + (first ? 0 : backwards_)) * block_bytes;
+  const std::int64_t edges = (slice.embedding ? 1 : 0) + (slice.head ? 1 : 0);
+  const std::int64_t transfers =
+      (forwards_ + backwards_) * (4 * slice.layers + edges) + 3 * stage_.recomputations();
+  volume.tensor = transfers * (slice.tensor_ranks - 1) * block_bytes;
+  return volume;
 }
 
 }  // namespace tessera::runtime

@@ -34,6 +34,12 @@ struct PipelinePlace {
 /// Micro-batches that a stage holds at a time.
 [[nodiscard]] int pipeline_slots(const PipelinePlace& place, int micro_batches);
 
+/// Bytes sent by this rank.
+struct PipelineVolume {
+  std::int64_t pipeline = 0;  // kPipeline
+  std::int64_t tensor = 0;    // kTensor, gathers and reductions of the layers and the stage's edges
+};
+
 class Pipeline {
  public:
   /// `stage` must have pipeline_slots(place, micro_batches) slots; it and `comm`, to whose ranks `place`
@@ -52,6 +58,13 @@ class Pipeline {
   /// `micro_batches` forward passes, any number. Collective over the stages.
   LossSum evaluate(const float* parameters, int micro_batches, const Load& load);
 
+  /// By formula, of the passes run so far. Of one transfer of the rank's rows, S * D floats to each of t - 1
+  /// tensor ranks or one neighbour, a micro-batch takes
+  ///   forward    4 per layer, 1 for the embedding, 1 for the head;    1 to the next stage
+  ///   backward   4 per layer, 1 for the embedding, 1 for the head;    1 to the previous stage
+  ///   recomputed layer  3, unless its results are still there (TransformerStage::recomputations)
+  [[nodiscard]] PipelineVolume volume() const;
+
  private:
   [[nodiscard]] int slot_of(int micro_batch) const { return micro_batch % slots_; }
   void receive_input(int micro_batch, int micro_batches);
@@ -63,6 +76,8 @@ class Pipeline {
   PipelinePlace place_;
   int micro_batches_;
   int slots_;
+  std::int64_t forwards_ = 0;
+  std::int64_t backwards_ = 0;
   // Per slot; done when default-constructed.
   std::vector<Request> inputs_;
   std::vector<Request> output_gradients_;

@@ -44,22 +44,42 @@ Status check_identity(const std::string& directory, const RunIdentity& found, co
   return {};
 }
 
-/// Copies the part of `from` (values of `range`) that lies in `owned` into the shard buffer `into`.
-void copy_owned(std::span<const FlatRange> owned, std::span<float> into, FlatRange range,
-                const std::byte* from) {
-  std::int64_t at = 0;
-  for (const FlatRange& mine : owned) {
-    const std::int64_t first = std::max(mine.offset, range.offset);
-    const std::int64_t last = std::min(mine.offset + mine.count, range.offset + range.count);
-    if (first < last) {
-      std::memcpy(into.data() + at + (first - mine.offset), from + (first - range.offset) * 4,
-                  static_cast<std::size_t>(last - first) * 4);
-    }
-    at += mine.count;
-  }
+/// Copies the part of `from`, three blocks of the shard's floats at `at` of each, that lies in `piece`.
+void copy_piece(const StatePiece& piece, FlatRange range, const std::byte* from,
+                std::int64_t floats_in_shard) {
+  const std::int64_t first = std::max(piece.range.offset, range.offset);
+  const std::int64_t last = std::min(piece.range.offset + piece.range.count, range.offset + range.count);
+  const auto bytes = static_cast<std::size_t>(last - first) * 4;
+  const std::int64_t to = first - piece.range.offset;
+  from += (first - range.offset) * 4;
+  std::memcpy(piece.parameters + to, from, bytes);
+  if (piece.first_moment == nullptr) return;
+  std::memcpy(piece.first_moment + to, from + floats_in_shard * 4, bytes);
+  std::memcpy(piece.second_moment + to, from + floats_in_shard * 8, bytes);
 }
 
-Status load_shard(const std::string& directory, const CheckpointShard& shard, const StateView& state) {
+/// Pieces by where they start, to find those that a range meets.
+class PieceIndex {
+ public:
+  explicit PieceIndex(std::vector<StatePiece> pieces) : pieces_(std::move(pieces)) {
+    std::ranges::sort(pieces_, {}, [](const StatePiece& piece) { return piece.range.offset; });
+    for (const StatePiece& piece : pieces_) longest_ = std::max(longest_, piece.range.count);
+  }
+  template <class Visit>
+  void for_each_in(FlatRange range, const Visit& visit) const {
+    auto piece = std::ranges::lower_bound(pieces_, range.offset - longest_ + 1, {},
+                                          [](const StatePiece& p) { return p.range.offset; });
+    for (; piece != pieces_.end() && piece->range.offset < range.offset + range.count; ++piece) {
+      if (piece->range.offset + piece->range.count > range.offset) visit(*piece);
+    }
+  }
+
+ private:
+  std::vector<StatePiece> pieces_;
+  std::int64_t longest_ = 0;
+};
+
+Status load_shard(const std::string& directory, const CheckpointShard& shard, const PieceIndex& pieces) {
   const std::string path = directory + "/" + shard.file;
   const auto file = TS_TRY(MappedFile::open(path, "a shard of the checkpoint", "use another checkpoint"));
   const auto bytes = file.bytes();
@@ -74,10 +94,8 @@ Status load_shard(const std::string& directory, const CheckpointShard& shard, co
   const std::int64_t count = floats(shard.ranges);
   std::int64_t at = 0;  // bytes
   for (const FlatRange& range : shard.ranges) {
-    const std::byte* p = bytes.data() + at;
-    std::memcpy(state.parameters.data() + range.offset, p, static_cast<std::size_t>(range.count) * 4);
-    copy_owned(state.owned, state.first_moment, range, p + count * 4);
-    copy_owned(state.owned, state.second_moment, range, p + count * 8);
+    pieces.for_each_in(range,
+                       [&](const StatePiece& piece) { copy_piece(piece, range, bytes.data() + at, count); });
     at += range.count * 4;
   }
   return {};
@@ -92,12 +110,16 @@ Status prepare_directory(const std::string& saving) {
 
 Result<CheckpointShard> write_shard(const std::string& directory, int rank, int ranks,
                                     const StateView& state) {
-  std::vector<std::span<const std::byte>> pieces;
-  for (const FlatRange& range : state.owned) {
-    pieces.push_back(as_bytes(state.parameters.data() + range.offset, range.count));
+  std::vector<const StatePiece*> saved;
+  for (const StatePiece& piece : state.pieces) {
+    if (piece.saved) saved.push_back(&piece);
   }
-  pieces.push_back(std::as_bytes(state.first_moment));
-  pieces.push_back(std::as_bytes(state.second_moment));
+  std::ranges::sort(saved, {}, [](const StatePiece* piece) { return piece->range.offset; });
+  std::vector<std::span<const std::byte>> pieces;
+  for (float* const StatePiece::*values :
+       {&StatePiece::parameters, &StatePiece::first_moment, &StatePiece::second_moment}) {
+    for (const StatePiece* piece : saved) pieces.push_back(as_bytes(piece->*values, piece->range.count));
+  }
 
   const std::unique_ptr<XXH64_state_t, XXH_errorcode (*)(XXH64_state_t*)> hash(XXH64_createState(),
                                                                                XXH64_freeState);
@@ -109,7 +131,14 @@ Result<CheckpointShard> write_shard(const std::string& directory, int rank, int 
   }
   shard.file = shard_name(rank, ranks);
   shard.xxh64 = hex(XXH64_digest(hash.get()));
-  shard.ranges.assign(state.owned.begin(), state.owned.end());
+  for (const StatePiece* piece : saved) {
+    if (!shard.ranges.empty() &&
+        shard.ranges.back().offset + shard.ranges.back().count == piece->range.offset) {
+      shard.ranges.back().count += piece->range.count;
+    } else {
+      shard.ranges.push_back(piece->range);
+    }
+  }
   TS_TRY(write_durably(directory + "/" + shard.file, pieces));
   return shard;
 }
@@ -150,7 +179,7 @@ Status save_checkpoint(Communicator& world, const std::string& root, const Check
   const auto entries = all_gather_bytes(world, as_bytes(entry.data(), std::ssize(entry)));
   Status published;
   if (first) {
-    CheckpointManifest manifest{meta, std::ssize(state.parameters), {}};
+    CheckpointManifest manifest{meta, state.parameters, {}};
     for (const auto& bytes : entries) {
       const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
       const Result<CheckpointShard> shard = parse_checkpoint_shard(text);
@@ -168,9 +197,9 @@ Result<CheckpointMeta> load_checkpoint(const std::string& directory, const RunId
                                        const StateView& state) {
   const CheckpointManifest manifest = TS_TRY(read_checkpoint_manifest(directory));
   TS_TRY(check_identity(directory, manifest.meta.identity, identity));
-  if (manifest.parameters != std::ssize(state.parameters)) {
+  if (manifest.parameters != state.parameters) {
     return damaged_checkpoint(directory, "parameters", fmt::format("{}", manifest.parameters),
-                              fmt::format("{}", state.parameters.size()));
+                              fmt::format("{}", state.parameters));
   }
   TS_TRY(read_checkpoint_state(directory, manifest, state));
   return manifest.meta;
@@ -192,12 +221,10 @@ Status check_checkpoint_files(const std::string& directory, const CheckpointMani
 
 Status read_checkpoint_state(const std::string& directory, const CheckpointManifest& manifest,
                              const StateView& state) {
-  TS_REQUIRE(manifest.parameters == std::ssize(state.parameters), manifest.parameters,
-             state.parameters.size());
-  TS_REQUIRE(floats(state.owned) == std::ssize(state.first_moment), state.first_moment.size());
-  TS_REQUIRE(floats(state.owned) == std::ssize(state.second_moment), state.second_moment.size());
+  TS_REQUIRE(manifest.parameters == state.parameters, manifest.parameters, state.parameters);
   TS_TRY(check_checkpoint_files(directory, manifest));
-  for (const CheckpointShard& shard : manifest.shards) TS_TRY(load_shard(directory, shard, state));
+  const PieceIndex pieces(state.pieces);
+  for (const CheckpointShard& shard : manifest.shards) TS_TRY(load_shard(directory, shard, pieces));
   return {};
 }
 

@@ -14,7 +14,6 @@
 #pragma once
 
 #include <cstdint>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -25,12 +24,20 @@
 
 namespace tessera::runtime {
 
-/// A rank's part of the training state. Moments are those of `owned`, one range after the other.
+/// Where floats of the whole model's flat buffer (runtime/model/parameters.h) are in this rank's memory.
+struct StatePiece {
+  FlatRange range;  // of the whole model
+  float* parameters = nullptr;
+  float* first_moment = nullptr;  // null: another rank owns them; then they are neither saved nor loaded
+  float* second_moment = nullptr;
+  bool saved = true;  // by this rank: of the ranks that hold the moments, one saves
+};
+
+/// A rank's part of the training state. Of all ranks together, the pieces that are saved are the whole
+/// buffer, each float once.
 struct StateView {
-  std::span<float> parameters;  // flat, all of them
-  std::span<const FlatRange> owned;
-  std::span<float> first_moment;
-  std::span<float> second_moment;
+  std::int64_t parameters = 0;  // of the whole model's flat buffer
+  std::vector<StatePiece> pieces;
 };
 
 /// Collective. Each rank writes its shard; afterwards only the newest `keep` complete checkpoints remain.
@@ -49,9 +56,7 @@ struct StateView {
 [[nodiscard]] Status check_checkpoint_files(const std::string& directory, const CheckpointManifest& manifest);
 
 /// One rank's part, without a run to hold it against: whatever `manifest`, read from `directory`, describes.
-/// `owned` may be empty: then only parameters are read, and every file is verified all the same.
-///
-/// Requires  state.parameters.size() == manifest.parameters.
+/// Every file is verified, whatever the pieces. Requires state.parameters == manifest.parameters.
 [[nodiscard]] Status read_checkpoint_state(const std::string& directory, const CheckpointManifest& manifest,
                                            const StateView& state);
 

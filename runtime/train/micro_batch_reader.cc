@@ -13,6 +13,10 @@ Result<SampleOrder> training_order(std::int64_t train_end, std::int64_t length, 
   return SampleOrder::make(0, train_end, length, derive_key(seed, kOrderStream));
 }
 
+std::int64_t first_sample(const planner::Plan& plan, std::int64_t step, int group, std::int64_t micro) {
+  return step * plan.global_batch + (plan.first_micro_batch(group) + micro) * plan.micro_batch;
+}
+
 MicroBatchReader::MicroBatchReader(const TokenSource& source, std::span<const std::int32_t> positions,
                                    std::int64_t length, std::int64_t micro_batch, bool document_masking)
     : source_(source),

@@ -1,33 +1,26 @@
 /// Which tokens a rank trains on, and the micro-batch made of them.
 ///
 /// Sample numbers are a function of the step alone: step s (from 0) trains on samples [s*B, (s+1)*B) of
-/// SampleOrder, whoever computes them. Data-parallel group d of D takes B/D consecutive ones, micro-batch
-/// after micro-batch of `micro_batch` sequences; a context rank takes its positions of each sequence.
+/// SampleOrder, whoever computes them. Of the plan's micro-batches of b sequences, the groups take
+/// consecutive ones, group 0 first; a context rank takes its positions of each sequence.
 ///
-/// Example, B = 8, D = 2, micro_batch = 2, step 3: group 1 takes samples 28, 29 and then 30, 31.
+/// Example, B = 8, b = 2, groups of 3 and 1 micro-batches, step 3: group 0 takes samples 24 to 29, group 1
+/// takes 30 and 31.
 #pragma once
 
 #include <cstdint>
 #include <span>
 #include <vector>
 
+#include "planner/plan/plan.h"
 #include "runtime/data/token_source.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/transformer_stage.h"
 
 namespace tessera::runtime {
 
-struct BatchShape {
-  std::int64_t global_batch = 1;  // sequences per step
-  std::int64_t micro_batch = 1;   // sequences
-  int groups = 1;                 // data-parallel
-  [[nodiscard]] std::int64_t micro_batches() const { return global_batch / groups / micro_batch; }
-};
-
 /// Number of the first of the `micro_batch` samples of micro-batch `micro` of `group`; step counts from 0.
-[[nodiscard]] constexpr std::int64_t first_sample(const BatchShape& shape, std::int64_t step, int group,
-                                                  std::int64_t micro) {
-  return step * shape.global_batch + group * (shape.global_batch / shape.groups) + micro * shape.micro_batch;
-}
+[[nodiscard]] std::int64_t first_sample(const planner::Plan& plan, std::int64_t step, int group,
+                                        std::int64_t micro);
 
 /// The order of a job's samples among tokens [0, train_end): `seed` is that of the job.
 [[nodiscard]] Result<SampleOrder> training_order(std::int64_t train_end, std::int64_t length,

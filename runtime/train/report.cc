@@ -63,6 +63,9 @@ RankReport make_rank_report(Communicator& world, const Trainer& trainer, std::in
   predict(Traffic::kQueryGrad, backward.partial_sent);
   predict(Traffic::kKeyValueGrad, backward.key_value_grad_sent);
   predict(Traffic::kHeadExchange, forward.head_exchange_sent + backward.head_exchange_sent);
+  const PipelineVolume pipeline = trainer.pipeline().volume();
+  predict(Traffic::kPipeline, pipeline.pipeline);
+  predict(Traffic::kTensor, pipeline.tensor + steps * trainer.optimizer_bytes().tensor);
   predict(Traffic::kGradient, steps * trainer.optimizer_bytes().gradient);
   predict(Traffic::kParameter, steps * trainer.optimizer_bytes().parameter);
   report.ring_attention = totals.ring_sent;
@@ -85,10 +88,13 @@ std::vector<RankReport> gather_reports(Communicator& world, const RankReport& mi
 }
 
 std::string to_text(const RunReport& report) {
+  const bool layered = report.stages > 1 || report.tensor_parallel > 1;
+  const std::string cells =
+      layered ? fmt::format(", {} stages, {} tensor", report.stages, report.tensor_parallel) : std::string();
   std::string out =
-      fmt::format("{} steps in {:.1f} s, {:.0f} tokens/s, on {} ranks (data {} x mesh {}, {})\n",
+      fmt::format("{} steps in {:.1f} s, {:.0f} tokens/s, on {} ranks (data {} x mesh {}, {}{})\n",
                   report.steps, report.seconds, report.tokens_per_s, report.ranks.size(),
-                  report.data_parallel, report.mesh, report.layout);
+                  report.data_parallel, report.mesh, report.layout, cells);
   if (report.steps > 0) out += fmt::format("loss of step {}: {:.4f}\n", report.last_step, report.loss);
   if (report.eval.sequences > 0) {
     out += fmt::format("held-out text: loss {:.4f}, perplexity {:.3f}; unigram entropy of the text {:.4f}\n",
@@ -149,6 +155,8 @@ std::string to_json(const RunReport& report) {
   ordered_json object = {{"mesh", report.mesh},
                          {"layout", report.layout},
                          {"data_parallel", report.data_parallel},
+                         {"pipeline_stages", report.stages},
+                         {"tensor_parallel", report.tensor_parallel},
                          {"steps", report.steps},
                          {"last_step", report.last_step},
                          {"seconds", report.seconds},

@@ -16,8 +16,8 @@ inline constexpr int kTrafficKinds = static_cast<int>(Traffic::kCount);
 /// One rank's numbers, since the start of this process. Plain data: it travels as bytes.
 struct RankReport {
   std::array<std::int64_t, kTrafficKinds> sent{};  // bytes measured
-  std::array<std::int64_t, kTrafficKinds>
-      predicted{};                  // bytes by attention_volume and step_bytes; control: 0
+  /// Bytes by attention_volume, pipeline_volume and step_bytes; control: 0.
+  std::array<std::int64_t, kTrafficKinds> predicted{};
   std::int64_t ring_attention = 0;  // bytes the same attention calls would send on Ring-Attention
   double attention_compute_s = 0;
   double attention_exposed_wait_s = 0;
@@ -30,6 +30,8 @@ struct RunReport {
   std::string mesh;
   std::string layout;
   int data_parallel = 1;
+  int stages = 1;  // of the deepest group
+  int tensor_parallel = 1;
   std::int64_t steps = 0;  // of this process
   std::int64_t last_step = 0;
   double seconds = 0;

@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "runtime/train/job_plan.h"
 #include "runtime/train/token_files.h"
 
 namespace tessera::runtime {
@@ -53,46 +54,6 @@ Status read_tokens(TrainInputs& inputs) {
   return {};
 }
 
-Status cut_ranks(TrainInputs& inputs, int ranks) {
-  const planner::TrainSpec& spec = inputs.spec;
-  const auto groups = static_cast<int>(spec.data_parallel);
-  if (ranks % groups != 0) {
-    return bad_input({"--data-parallel", "data_parallel", fmt::format("{}", groups),
-                      fmt::format("a divisor of the number of ranks, {}", ranks),
-                      "change --data-parallel or the number of ranks (mpirun -np)"});
-  }
-  inputs.layout = TS_TRY(parse_token_layout(spec.layout));
-  inputs.batch = {spec.global_batch, spec.micro_batch, groups};
-  const int context = ranks / groups;
-  if (spec.sequence_length < context) {
-    return bad_input({"--sequence-length", "sequence_length", fmt::format("{} tokens", spec.sequence_length),
-                      fmt::format("at least a token for each of {} context ranks", context),
-                      "raise --sequence-length or --data-parallel, or use fewer ranks"});
-  }
-  if (spec.mesh == "auto") {
-    inputs.mesh = choose_mesh(context, inputs.layout, inputs.attention_dims());
-    return {};
-  }
-  inputs.mesh = TS_TRY(parse_mesh_shape(spec.mesh));
-  if (inputs.mesh.ranks() != context) {
-    std::vector<std::string> fitting;
-    for (const MeshShape& shape : all_meshes(context)) fitting.push_back(to_string(shape));
-    return bad_input({"--mesh", "mesh", fmt::format("{}, which has {} ranks", spec.mesh, inputs.mesh.ranks()),
-                      fmt::format("a mesh of {} ranks: {} in all / data_parallel {}", context, ranks, groups),
-                      fmt::format("use --mesh {}, or start {} ranks", fmt::join(fitting, " or "),
-                                  inputs.mesh.ranks() * groups)});
-  }
-  const int u = inputs.mesh.heads;
-  if (inputs.model.heads % u != 0 || inputs.model.kv_heads % u != 0) {
-    return bad_input({"--mesh", "mesh", fmt::format("{}, which divides heads by {}", spec.mesh, u),
-                      fmt::format("a divisor of {} heads and {} key/value heads", inputs.model.heads,
-                                  inputs.model.kv_heads),
-                      fmt::format("use a flat mesh such as --mesh {}",
-                                  to_string(choose_mesh(context, inputs.layout, inputs.attention_dims())))});
-  }
-  return {};
-}
-
 Status check_positions(const TrainInputs& inputs) {
   if (inputs.spec.sequence_length <= inputs.model.max_position_embeddings) return {};
   return bad_input(
@@ -112,22 +73,8 @@ std::string rope_scaling_text(const planner::ModelSpec& model) {
 }  // namespace
 
 AttentionDims TrainInputs::attention_dims() const {
-  return {spec.micro_batch, spec.sequence_length, model.heads, model.kv_heads, model.head_dim};
-}
-
-MeshShape choose_mesh(int ranks, TokenLayout layout, const AttentionDims& dims) {
-  const auto bytes = [&](const MeshShape& shape) {
-    std::int64_t sum = 0;
-    for (int r = 0; r < ranks; ++r) {
-      for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
-        sum += attention_volume(pass, shape, layout, dims, r).sent();
-      }
-    }
-    return sum;
-  };
-  const std::vector<MeshShape> shapes = all_meshes(ranks);
-  return *std::min_element(shapes.begin(), shapes.end(),
-                           [&](const MeshShape& a, const MeshShape& b) { return bytes(a) < bytes(b); });
+  const int t = plan.tensor_parallel;
+  return {plan.micro_batch, spec.sequence_length, model.heads / t, model.kv_heads / t, model.head_dim};
 }
 
 Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks) {
@@ -136,7 +83,8 @@ Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks)
   inputs.spec = spec;
   TS_TRY(read_model(inputs));
   TS_TRY(check_positions(inputs));
-  TS_TRY(cut_ranks(inputs, ranks));
+  inputs.layout = TS_TRY(parse_token_layout(spec.layout));
+  inputs.plan = TS_TRY(make_job_plan(spec, inputs.model, inputs.layout, ranks));
   TS_TRY(read_tokens(inputs));
   inputs.schedule = {TS_TRY(parse_lr_shape(spec.schedule)),
                      spec.learning_rate,

@@ -1,20 +1,25 @@
 #include "runtime/train/train_loop.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
+#include <cstring>
 #include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <unistd.h>
 #include <utility>
 #include <vector>
 
+#include <climits>
 #include <fmt/format.h>
 
 #include "algos/base/durable_file.h"
 #include "kernels/device/thread_pool.h"
 #include "runtime/comm/collectives.h"
 #include "runtime/model/hf_checkpoint.h"
+#include "runtime/parallel/rank_placement.h"
 #include "runtime/train/agree.h"
 #include "runtime/train/token_files.h"
 
@@ -112,16 +117,24 @@ Status open_outputs(const TrainSpec& spec, const Outputs& outputs, bool resuming
 
 std::string describe(const TrainInputs& inputs, const Trainer& trainer, int ranks, double entropy) {
   const planner::ModelSpec& m = inputs.model;
-  std::string mesh = to_string(inputs.mesh);
-  if (inputs.spec.mesh == "auto") mesh += " (auto)";
+  const planner::Plan& plan = inputs.plan;
+  std::string mesh = to_string(plan.context);
+  if (inputs.spec.plan.empty() && inputs.spec.mesh == "auto") mesh += " (auto)";
+  std::string stages;
+  for (const planner::DeviceGroup& group : plan.groups) {
+    stages += fmt::format("{}{}", stages.empty() ? "" : "+", group.stages.size());
+  }
+  const bool layered = plan.max_stages() > 1 || plan.tensor_parallel > 1;
+  const std::string cells =
+      layered ? fmt::format(", stages {}, {} tensor", stages, plan.tensor_parallel) : std::string();
   return fmt::format(
       "model: {:.2f} M parameters, {} layers, width {}, {} heads, {} key/value heads, vocabulary {}\n"
       "tokens: {}, {} to train on, {} held out; unigram entropy {:.4f} nats\n"
-      "ranks: {} = {} data x {} context, mesh {}, {}; {} sequences of {} tokens per step",
-      static_cast<double>(trainer.layout().total()) / 1e6, m.layers, m.hidden_size, m.heads, m.kv_heads,
+      "ranks: {}: {} data, {} context{}; mesh {}, {}; {} sequences of {} tokens per step",
+      static_cast<double>(trainer.full_layout().total()) / 1e6, m.layers, m.hidden_size, m.heads, m.kv_heads,
       m.vocab_size, inputs.tokens->description(), inputs.train_end,
-      inputs.tokens->tokens() - inputs.train_end, entropy, ranks, inputs.batch.groups, inputs.context_ranks(),
-      mesh, inputs.spec.layout, inputs.spec.global_batch, inputs.spec.sequence_length);
+      inputs.tokens->tokens() - inputs.train_end, entropy, ranks, plan.groups.size(), inputs.context_ranks(),
+      cells, mesh, inputs.spec.layout, inputs.spec.global_batch, inputs.spec.sequence_length);
 }
 
 class Run {
@@ -177,7 +190,7 @@ class Run {
     Status opened;
     if (first()) {
       report_.unigram_entropy = unigram_entropy(*inputs_.tokens, 0, inputs_.train_end);
-      Result<RunLog> log = RunLog::make(inputs_, trainer_.layout().total(), console_, outputs_.metrics,
+      Result<RunLog> log = RunLog::make(inputs_, trainer_.full_layout().total(), console_, outputs_.metrics,
                                         outputs_.tensorboard, trainer_.steps_done());
       if (log.ok()) {
         log_.emplace(std::move(log).value());
@@ -238,18 +251,22 @@ class Run {
         return {status.code(), fmt::format("the last checkpoint could not be saved: {}", status.message())};
     }
     if (!report_.stopped_by_signal && !outputs_.model.empty()) {
+      kernels::Buffer<float> memory;
+      const std::span<const float> parameters = trainer_.gather_parameters(memory);
       Status status;
       if (first()) {
-        status = write_hf_directory(outputs_.model, inputs_.model, trainer_.layout(), trainer_.parameters(),
+        status = write_hf_directory(outputs_.model, inputs_.model, trainer_.full_layout(), parameters.data(),
                                     {.overwrite = spec_.overwrite == "on" || !resumed_from_.empty(),
                                      .tokenizer_from = inputs_.weights_directory});
       }
       TS_TRY(agree(world_, status));
       say(fmt::format("exported to {}", outputs_.model));
     }
-    report_.mesh = to_string(inputs_.mesh);
+    report_.mesh = to_string(inputs_.plan.context);
     report_.layout = spec_.layout;
-    report_.data_parallel = inputs_.batch.groups;
+    report_.data_parallel = static_cast<int>(inputs_.plan.groups.size());
+    report_.stages = inputs_.plan.max_stages();
+    report_.tensor_parallel = inputs_.plan.tensor_parallel;
     report_.ranks = gather_reports(world_, make_rank_report(world_, trainer_, report_.steps));
     if (first()) {
       const Status status = write_durably(spec_.out + "/report.json", to_json(report_));
@@ -298,11 +315,33 @@ class Run {
 
 }  // namespace
 
-Result<RunReport> train(Communicator& world, const planner::TrainSpec& spec, const Console& console,
+namespace {
+
+/// The ranks in the plan's order; null where they are in it already.
+Result<std::unique_ptr<Communicator>> place_on_hosts(Communicator& launched, const planner::Plan& plan,
+                                                     const std::string& file) {
+  std::array<char, HOST_NAME_MAX + 1> name{};
+  gethostname(name.data(), name.size() - 1);
+  std::vector<std::string> hosts;
+  for (const auto& bytes : all_gather_bytes(launched, as_bytes(name.data(), std::strlen(name.data())))) {
+    hosts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  }
+  if (file.empty()) return std::unique_ptr<Communicator>();  // flags: ranks in the launcher's order
+  const std::vector<int> ranks = TS_TRY(place_ranks(plan, hosts, file));
+  if (std::ranges::is_sorted(ranks)) return std::unique_ptr<Communicator>();
+  return launched.split(0, ranks[static_cast<std::size_t>(launched.rank().value)]);
+}
+
+}  // namespace
+
+Result<RunReport> train(Communicator& launched, const planner::TrainSpec& spec, const Console& console,
                         const Clock& clock) {
-  world.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
-  const Result<TrainInputs> inputs = load_train_inputs(spec, world.size());
-  TS_TRY(agree(world, inputs.ok() ? Status() : inputs.status()));
+  launched.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
+  const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size());
+  TS_TRY(agree(launched, inputs.ok() ? Status() : inputs.status()));
+  const std::unique_ptr<Communicator> placed =
+      TS_TRY(place_on_hosts(launched, inputs.value().plan, spec.plan));
+  Communicator& world = placed ? *placed : launched;
 
   kernels::ThreadPool pool(static_cast<int>(spec.threads));
   const kernels::ScopedPool installed(pool);

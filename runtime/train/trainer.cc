@@ -20,14 +20,91 @@ namespace {
 
 constexpr std::uint64_t kDropoutStream = 0xd201;
 
-AttentionConfig attention_config(const TrainInputs& inputs) {
+AttentionConfig attention_config(const TrainInputs& inputs, int tensor_rank) {
   AttentionConfig config;
   config.dims = inputs.attention_dims();
-  config.shape = inputs.mesh;
+  config.shape = inputs.plan.context;
   config.layout = inputs.layout;
   config.window = static_cast<std::int32_t>(inputs.spec.window);
   config.dropout = static_cast<float>(inputs.spec.dropout);
+  config.first_head = tensor_rank * config.dims.heads;
   return config;
+}
+
+const planner::DeviceGroup& group_of(const TrainInputs& inputs, const planner::RankPlace& place) {
+  return inputs.plan.groups[static_cast<std::size_t>(place.group)];
+}
+
+ModelSlice slice_of(const planner::Plan& plan, int group, int stage, int tensor) {
+  const auto& stages = plan.groups[static_cast<std::size_t>(group)].stages;
+  const planner::Stage& own = stages[static_cast<std::size_t>(stage)];
+  ModelSlice slice;
+  slice.first_layer = own.first_layer;
+  slice.layers = own.layers;
+  slice.embedding = stage == 0;
+  slice.head = stage + 1 == static_cast<int>(stages.size());
+  slice.tensor_rank = tensor;
+  slice.tensor_ranks = plan.tensor_parallel;
+  return slice;
+}
+
+ModelSlice slice_of(const TrainInputs& inputs, const planner::RankPlace& place) {
+  return slice_of(inputs.plan, place.group, place.stage, place.tensor);
+}
+
+PipelinePlace pipeline_place(const TrainInputs& inputs, const JobGroups& groups) {
+  return {static_cast<int>(group_of(inputs, groups.place).stages.size()), groups.place.stage, groups.previous,
+          groups.next};
+}
+
+int micro_batches_of(const TrainInputs& inputs, const planner::RankPlace& place) {
+  return static_cast<int>(group_of(inputs, place).micro_batches);
+}
+
+StageConfig stage_config(const TrainInputs& inputs, const JobGroups& groups) {
+  const auto& stages = group_of(inputs, groups.place).stages;
+  StageConfig config;
+  config.slice = slice_of(inputs, groups.place);
+  config.batch = inputs.plan.micro_batch;
+  config.slots = pipeline_slots(pipeline_place(inputs, groups), micro_batches_of(inputs, groups.place));
+  config.recompute = stages[static_cast<std::size_t>(groups.place.stage)].recompute;
+  return config;
+}
+
+/// The flat buffer cut by who else holds it: segments in the order they have there, neighbours with the same
+/// owners as one range.
+std::vector<ReplicaRange> replica_ranges(const ParameterLayout& layout, const ModelSlice& slice,
+                                         const JobGroups& groups) {
+  const auto layer_begin = [&](int layer) {
+    return layout.find(fmt::format("model.layers.{}.input_layernorm.weight", layer)).offset;
+  };
+  std::vector<ReplicaRange> ranges;
+  for (const SegmentReplicas& part : groups.segments) {
+    const planner::Segment& segment = part.segment;
+    FlatRange range;
+    std::int64_t end = 0;
+    if (segment.tied) {
+      end = layer_begin(slice.first_layer);
+    } else {
+      const int first = std::max(segment.first_layer, slice.first_layer);
+      const int last = std::min(segment.first_layer + segment.layers, slice.first_layer + slice.layers);
+      TS_REQUIRE(first < last, first, last);
+      range.offset = segment.embedding ? 0 : layer_begin(first);
+      end = last < slice.first_layer + slice.layers ? layer_begin(last) : layout.total();
+    }
+    range.count = end - range.offset;
+    if (range.count > 0) ranges.push_back({range, part.replicas.get()});
+  }
+  std::ranges::sort(ranges, {}, [](const ReplicaRange& part) { return part.range.offset; });
+  std::vector<ReplicaRange> merged;
+  for (const ReplicaRange& part : ranges) {
+    if (!merged.empty() && merged.back().replicas == part.replicas) {
+      merged.back().range.count += part.range.count;
+    } else {
+      merged.push_back(part);
+    }
+  }
+  return merged;
 }
 
 AdamwOptions adamw_options(const planner::TrainSpec& spec) {
@@ -53,34 +130,36 @@ double EvalResult::perplexity() const { return std::exp(loss); }
 
 Result<std::unique_ptr<Trainer>> Trainer::make(Communicator& world, const TrainInputs& inputs,
                                                const Clock& clock) {
-  const int context_ranks = inputs.context_ranks();
-  TS_REQUIRE(world.size() == context_ranks * inputs.batch.groups, world.size(), context_ranks);
-  std::unique_ptr<Communicator> context =
-      world.split(world.rank().value / context_ranks, world.rank().value % context_ranks);
-  auto attention = TS_TRY(MeshAttention::make(*context, attention_config(inputs), clock));
+  JobGroups groups = make_job_groups(world, inputs.plan);
+  Result<std::unique_ptr<MeshAttention>> attention =
+      MeshAttention::make(*groups.context, attention_config(inputs, groups.place.tensor), clock);
+  TS_TRY(agree(world, attention.ok() ? Status() : attention.status()));
   std::unique_ptr<Trainer> trainer(
-      new Trainer(world, inputs, clock, std::move(context), std::move(attention)));
+      new Trainer(world, inputs, clock, std::move(groups), std::move(attention).value()));
   TS_TRY(agree(world, trainer->initialise()));
   return trainer;
 }
 
-Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& clock,
-                 std::unique_ptr<Communicator> context, std::unique_ptr<MeshAttention> attention)
+Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& clock, JobGroups groups,
+                 std::unique_ptr<MeshAttention> attention)
     : world_(world),
       inputs_(inputs),
       clock_(clock),
-      context_(std::move(context)),
-      group_(world.rank().value / inputs.context_ranks()),
-      layout_(inputs.model),
-      attention_(std::make_unique<MeteredAttention>(std::move(attention), attention_config(inputs),
-                                                    context_->rank().value)),
-      transformer_(inputs.model, layout_, *attention_, inputs.spec.micro_batch,
-                   inputs.spec.recompute == "on"),
+      groups_(std::move(groups)),
+      full_layout_(inputs.model),
+      layout_(inputs.model, slice_of(inputs, groups_.place)),
+      attention_(std::make_unique<MeteredAttention>(std::move(attention),
+                                                    attention_config(inputs, groups_.place.tensor),
+                                                    groups_.context->rank().value)),
+      stage_(inputs.model, layout_, *attention_, groups_.tensor.get(), stage_config(inputs, groups_)),
+      pipeline_(stage_, world, pipeline_place(inputs, groups_), micro_batches_of(inputs, groups_.place)),
       parameters_(layout_.total()),
       gradients_(layout_.total()),
-      optimizer_(world, layout_, adamw_options(inputs.spec)),
+      optimizer_(replica_ranges(layout_, slice_of(inputs, groups_.place), groups_), groups_.tensor.get(),
+                 layout_, adamw_options(inputs.spec)),
+      gap_zeros_(kParameterAlignment),
       order_(make_order(inputs)),
-      reader_(*inputs.tokens, attention_->positions(), inputs.spec.sequence_length, inputs.spec.micro_batch,
+      reader_(*inputs.tokens, attention_->positions(), inputs.spec.sequence_length, inputs.plan.micro_batch,
               inputs.spec.document_masking == "on"),
       trace_(clock) {}
 
@@ -110,17 +189,12 @@ StepResult Trainer::step() {
   std::fill_n(gradients_.data(), gradients_.size(), 0.0F);
   optimizer_.start(gradients_.data());
   LossSum sum;
-  const std::int64_t micro_batches = inputs_.batch.micro_batches();
-  for (std::int64_t micro = 0; micro < micro_batches; ++micro) {
-    if (micro == micro_batches - 1) {
-      transformer_.set_gradient_hook(
-          [this](std::int64_t offset, std::int64_t count) { optimizer_.gradient_ready(offset, count); });
-    }
-    const LossSum part = forward_backward(micro);
-    sum.loss += part.loss;
-    sum.labels += part.labels;
+  {
+    const TraceRecorder::Span span(trace_, "forward and backward", "step");
+    sum = pipeline_.train(
+        parameters_.data(), gradients_.data(), [this](int micro) { return load_micro_batch(micro); },
+        [this](std::int64_t offset, std::int64_t count) { optimizer_.gradient_ready(offset, count); });
   }
-  transformer_.set_gradient_hook({});
 
   const Nanoseconds reduction = clock_.now();
   double squares = 0;
@@ -143,7 +217,7 @@ StepResult Trainer::step() {
   bytes_counted_ = bytes;
   wait_counted_s_ = wait_s;
   all_reduce(world_, totals, Reduction::kSum);
-  // Attention runs once on each context rank, a label is counted once: the sums are those of the batch.
+  // A label is counted once, on the last stage's first tensor rank: the sums are those of the batch.
   const double labels = std::max(totals[1], 1.0);
 
   StepResult result;
@@ -176,18 +250,16 @@ StepResult Trainer::step() {
   return result;
 }
 
-LossSum Trainer::forward_backward(std::int64_t micro) {
-  const std::int64_t first = first_sample(inputs_.batch, steps_done_, group_, micro);
+MicroBatch Trainer::load_micro_batch(std::int64_t micro) {
+  const std::int64_t first = first_sample(inputs_.plan, steps_done_, groups_.place.group, micro);
   std::vector<std::int64_t> first_tokens;
   std::vector<std::int64_t> samples;
-  for (std::int64_t i = 0; i < inputs_.batch.micro_batch; ++i) {
+  for (std::int64_t i = 0; i < inputs_.plan.micro_batch; ++i) {
     samples.push_back(first + i);
     first_tokens.push_back(order_.first_token(first + i));
   }
   // Sample numbers never repeat in a job, so dropout differs from epoch to epoch.
-  const MicroBatch batch = reader_.load(first_tokens, samples, derive_key(seed_of(inputs_), kDropoutStream));
-  const TraceRecorder::Span span(trace_, "forward and backward", "step");
-  return transformer_.forward_backward(parameters_.data(), gradients_.data(), batch);
+  return reader_.load(first_tokens, samples, derive_key(seed_of(inputs_), kDropoutStream));
 }
 
 EvalResult Trainer::evaluate() {
@@ -195,22 +267,29 @@ EvalResult Trainer::evaluate() {
   const std::int64_t held_out = inputs_.tokens->tokens() - inputs_.train_end;
   EvalResult result;
   result.sequences = std::min(inputs_.spec.eval_sequences, std::max<std::int64_t>(held_out - 1, 0) / length);
-  const BatchShape& shape = inputs_.batch;
-  const std::int64_t per_round = shape.micro_batch * shape.groups;
-  std::array<double, 2> totals{};
-  for (std::int64_t round = 0; round < result.sequences; round += per_round) {
+  // Micro-batches are dealt as in a step, so that each group gets the share the plan gives it; of the last
+  // round a group runs what has a sequence in it.
+  const planner::Plan& plan = inputs_.plan;
+  const std::int64_t needed = (result.sequences + plan.micro_batch - 1) / plan.micro_batch;
+  std::vector<std::int64_t> own;
+  for (std::int64_t round = 0; round * plan.micro_batches() < needed; ++round) {
+    const std::int64_t first = round * plan.micro_batches() + plan.first_micro_batch(groups_.place.group);
+    for (std::int64_t m = first; m < first + group_of(inputs_, groups_.place).micro_batches; ++m) {
+      if (m < needed) own.push_back(m);
+    }
+  }
+  const LossSum sum = pipeline_.evaluate(parameters_.data(), static_cast<int>(own.size()), [&](int k) {
     std::vector<std::int64_t> numbers;
     std::vector<std::int64_t> first_tokens;
-    for (std::int64_t i = 0; i < shape.micro_batch; ++i) {
-      const std::int64_t number = round + group_ * shape.micro_batch + i;
+    for (std::int64_t i = 0; i < plan.micro_batch; ++i) {
+      const std::int64_t number = own[static_cast<std::size_t>(k)] * plan.micro_batch + i;
       numbers.push_back(number);
       first_tokens.push_back(number < result.sequences ? inputs_.train_end + number * length
                                                        : MicroBatchReader::kEmpty);
     }
-    const LossSum part = transformer_.evaluate(parameters_.data(), reader_.load(first_tokens, numbers, 0));
-    totals[0] += part.loss;
-    totals[1] += static_cast<double>(part.labels);
-  }
+    return reader_.load(first_tokens, numbers, 0);
+  });
+  std::array<double, 2> totals = {sum.loss, static_cast<double>(sum.labels)};
   all_reduce(world_, totals, Reduction::kSum);
   result.labels = static_cast<std::int64_t>(totals[1]);
   result.loss = totals[0] / std::max(totals[1], 1.0);
@@ -219,22 +298,92 @@ EvalResult Trainer::evaluate() {
 
 std::int64_t Trainer::bytes_sent() { return world_.traffic().total().bytes_sent; }
 
-StateView Trainer::state() {
-  return {parameters_.span(), optimizer_.owned(), optimizer_.first_moment(), optimizer_.second_moment()};
+std::vector<StatePiece> Trainer::state() {
+  // What each float of the flat buffer is in the whole model's, run by run.
+  std::vector<StatePiece> pieces;
+  const auto owned = optimizer_.owned();
+  for (const ParameterInfo& info : layout_.parameters()) {
+    const std::int64_t whole = full_layout_.find(info.name).offset;
+    const bool on_all_tensor_ranks = inputs_.plan.tensor_parallel > 1 && info.cut_dim < 0;
+    for (const ParameterInfo::Run& run : info.runs()) {
+      StatePiece piece{{whole + run.full_index, run.count}, parameters_.data() + run.offset};
+      piece.saved = false;
+      pieces.push_back(piece);
+      std::int64_t moment = 0;
+      for (const FlatRange& mine : owned) {
+        const std::int64_t first = std::max(mine.offset, run.offset);
+        const std::int64_t last = std::min(mine.offset + mine.count, run.offset + run.count);
+        if (first < last) {
+          StatePiece part{{whole + run.full_index + (first - run.offset), last - first},
+                          parameters_.data() + first,
+                          optimizer_.first_moment().data() + moment + (first - mine.offset),
+                          optimizer_.second_moment().data() + moment + (first - mine.offset)};
+          part.saved = !on_all_tensor_ranks || groups_.place.tensor == 0;
+          pieces.push_back(part);
+        }
+        moment += mine.count;
+      }
+    }
+  }
+  if (world_.rank() != Rank(0)) return pieces;
+  std::int64_t end = 0;
+  const auto add_gap = [&](std::int64_t begin) {
+    if (begin == end) return;
+    pieces.push_back({{end, begin - end}, gap_zeros_.data(), gap_zeros_.data(), gap_zeros_.data()});
+  };
+  for (const ParameterInfo& info : full_layout_.parameters()) {
+    add_gap(info.offset);
+    end = info.offset + info.count;
+  }
+  add_gap(full_layout_.total());
+  return pieces;
 }
 
 Status Trainer::save(const std::string& root, std::int64_t keep) {
-  const CheckpointMeta meta{steps_done_, steps_done_ * inputs_.batch.global_batch, seed_of(inputs_),
+  const CheckpointMeta meta{steps_done_, steps_done_ * inputs_.plan.global_batch, seed_of(inputs_),
                             run_identity(inputs_), inputs_.model};
-  return save_checkpoint(world_, root, meta, state(), keep);
+  return save_checkpoint(world_, root, meta, {full_layout_.total(), state()}, keep);
 }
 
 Status Trainer::load(const std::string& directory) {
-  const Result<CheckpointMeta> meta = load_checkpoint(directory, run_identity(inputs_), state());
+  const Result<CheckpointMeta> meta =
+      load_checkpoint(directory, run_identity(inputs_), {full_layout_.total(), state()});
   TS_TRY(agree(world_, meta.ok() ? Status() : meta.status()));
   steps_done_ = meta->step;
-  TS_REQUIRE(meta->next_sample == steps_done_ * inputs_.batch.global_batch, meta->next_sample, steps_done_);
+  TS_REQUIRE(meta->next_sample == steps_done_ * inputs_.plan.global_batch, meta->next_sample, steps_done_);
   return {};
+}
+
+std::span<const float> Trainer::gather_parameters(kernels::Buffer<float>& memory) {
+  const planner::Plan& plan = inputs_.plan;
+  const bool first = world_.rank() == Rank(0);
+  const auto stages = static_cast<int>(plan.groups.front().stages.size());
+  if (stages == 1 && plan.tensor_parallel == 1) return first ? parameters_.span() : std::span<const float>();
+  if (first) memory = kernels::Buffer<float>(full_layout_.total());
+  for (int s = 0; s < stages; ++s) {
+    for (int t = 0; t < plan.tensor_parallel; ++t) {
+      const Rank holder = planner::rank_of(plan, 0, s, 0, t);
+      if (first) {
+        const ParameterLayout layout(inputs_.model, slice_of(plan, 0, s, t));
+        kernels::Buffer<float> theirs(holder == Rank(0) ? 0 : layout.total());
+        if (holder != Rank(0)) {
+          Request receive = world_.irecv(std::as_writable_bytes(theirs.span()), holder, 0, Traffic::kControl);
+          world_.wait(receive);
+        }
+        const float* from = holder == Rank(0) ? parameters_.data() : theirs.data();
+        for (const ParameterInfo& info : layout.parameters()) {
+          float* to = memory.data() + full_layout_.find(info.name).offset;
+          for (const ParameterInfo::Run& run : info.runs()) {
+            std::copy_n(from + run.offset, run.count, to + run.full_index);
+          }
+        }
+      } else if (holder == world_.rank()) {
+        Request send = world_.isend(std::as_bytes(parameters_.span()), Rank(0), 0, Traffic::kControl);
+        world_.wait(send);
+      }
+    }
+  }
+  return first ? memory.span() : std::span<const float>();
 }
 
 void Trainer::trace_next_step() { trace_wanted_ = true; }

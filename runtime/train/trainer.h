@@ -1,26 +1,31 @@
-/// One rank's share of training: parameters, gradients, optimizer state, and the step that changes them.
+/// One rank's share of training: its part of the parameters, gradients, optimizer state, and the step that
+/// changes them. What the part is, the plan says (planner/plan/plan.h); this executes it.
 ///
-/// Ranks. World rank r is context rank r % C of data-parallel group r / C, C = ranks of the attention mesh.
-///   8 ranks, data_parallel 2, mesh 2x2: group 1 is ranks 4, 5, 6, 7; rank 6 is its context rank 2.
-/// Every rank holds all parameters; gradients are summed, moments sharded, over all 8.
-///
-/// Result    the loss curve of any layout equals that of one rank within the rounding of sums taken in
-///           another order; on the same layout it repeats bit for bit.
+/// Step      the group's micro-batches run through the pipeline (runtime/schedule/pipeline.h); in the last
+/// one each
+///           piece of the gradients leaves for its owners as soon as the backward pass is through with it;
+///           one small sum tells every rank the loss; everything is divided once by the global label count.
+/// Result    the loss curve of any plan equals that of one rank within the rounding of sums taken in another
+///           order; on the same plan it repeats bit for bit.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <stdexcept>
 #include <string>
+#include <vector>
 
 #include "algos/base/clock.h"
 #include "algos/base/status.h"
 #include "kernels/device/buffer.h"
 #include "runtime/comm/communicator.h"
 #include "runtime/model/parameters.h"
-#include "runtime/model/transformer.h"
+#include "runtime/model/transformer_stage.h"
 #include "runtime/optim/sharded_adamw.h"
+#include "runtime/parallel/job_groups.h"
+#include "runtime/schedule/pipeline.h"
 #include "runtime/train/checkpoint.h"
 #include "runtime/train/metered_attention.h"
 #include "runtime/train/micro_batch_reader.h"
@@ -68,9 +73,17 @@ class Trainer {
   EvalResult evaluate();
 
   [[nodiscard]] std::int64_t steps_done() const { return steps_done_; }
+  /// This rank's own, in the order of layout().
   [[nodiscard]] const float* parameters() const { return parameters_.data(); }
   [[nodiscard]] const ParameterLayout& layout() const { return layout_; }
+  /// Of the whole model, as in a checkpoint.
+  [[nodiscard]] const ParameterLayout& full_layout() const { return full_layout_; }
+  /// Collective: the whole model's parameters on rank 0, in the order of full_layout(); nothing on other
+  /// ranks. `memory` holds them where this rank does not.
+  [[nodiscard]] std::span<const float> gather_parameters(kernels::Buffer<float>& memory);
   [[nodiscard]] const MeteredAttention& attention() const { return *attention_; }
+  [[nodiscard]] const Pipeline& pipeline() const { return pipeline_; }
+  [[nodiscard]] const planner::RankPlace& place() const { return groups_.place; }
   [[nodiscard]] ShardedAdamw::StepBytes optimizer_bytes() const { return optimizer_.step_bytes(); }
   /// Seconds this rank took to finish the gradient sums after its backward passes.
   [[nodiscard]] double synchronisation_wait_s() const { return synchronisation_wait_s_; }
@@ -84,24 +97,27 @@ class Trainer {
   [[nodiscard]] const TraceRecorder& trace() const { return trace_; }
 
  private:
-  Trainer(Communicator& world, const TrainInputs& inputs, const Clock& clock,
-          std::unique_ptr<Communicator> context, std::unique_ptr<MeshAttention> attention);
+  Trainer(Communicator& world, const TrainInputs& inputs, const Clock& clock, JobGroups groups,
+          std::unique_ptr<MeshAttention> attention);
   Status initialise();
-  [[nodiscard]] StateView state();
-  LossSum forward_backward(std::int64_t micro);
+  /// The training state as a checkpoint has it: this rank's pieces of the whole model's flat buffer.
+  [[nodiscard]] std::vector<StatePiece> state();
+  [[nodiscard]] MicroBatch load_micro_batch(std::int64_t micro);
   [[nodiscard]] std::int64_t bytes_sent();
 
   Communicator& world_;
   const TrainInputs& inputs_;
   const Clock& clock_;
-  std::unique_ptr<Communicator> context_;
-  int group_ = 0;  // data-parallel
+  JobGroups groups_;
+  ParameterLayout full_layout_;
   ParameterLayout layout_;
   std::unique_ptr<MeteredAttention> attention_;
-  Transformer transformer_;
+  TransformerStage stage_;
+  Pipeline pipeline_;
   kernels::Buffer<float> parameters_;
   kernels::Buffer<float> gradients_;
   ShardedAdamw optimizer_;
+  kernels::Buffer<float> gap_zeros_;  // what a checkpoint has between parameters
   SampleOrder order_;
   MicroBatchReader reader_;
   TraceRecorder trace_;

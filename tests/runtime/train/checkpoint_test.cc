@@ -41,7 +41,19 @@ struct Shard {
     }
     for (std::size_t i = 0; i < parameters.size(); ++i) parameters[i] = filled ? static_cast<float>(i) : -1;
   }
-  StateView view() { return {parameters, owned, m, v}; }
+  StateView view() {
+    StateView state{kParameters, {}};
+    StatePiece read{{0, kParameters},
+                    parameters.data()};  // every parameter is read, the owned ones are written
+    read.saved = false;
+    state.pieces.push_back(read);
+    std::size_t moment = 0;
+    for (const FlatRange& range : owned) {
+      state.pieces.push_back({range, parameters.data() + range.offset, m.data() + moment, v.data() + moment});
+      moment += static_cast<std::size_t>(range.count);
+    }
+    return state;
+  }
   bool operator==(const Shard&) const = default;
 
   std::vector<float> parameters;
@@ -206,7 +218,8 @@ TEST_F(CheckpointTest, ParametersAreReadWithoutARun) {
   ASSERT_TRUE(manifest.ok()) << manifest.status().message();
   EXPECT_EQ(manifest->meta.identity, kRun);
   std::vector<float> parameters(static_cast<std::size_t>(kParameters), -1);
-  ASSERT_TRUE(read_checkpoint_state(directory(10), manifest.value(), {parameters, {}, {}, {}}).ok());
+  const StatePiece all{{0, kParameters}, parameters.data()};
+  ASSERT_TRUE(read_checkpoint_state(directory(10), manifest.value(), {kParameters, {all}}).ok());
   EXPECT_EQ(parameters, Shard(0, 1, true).parameters);
 }
 

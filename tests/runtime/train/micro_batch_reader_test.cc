@@ -37,28 +37,35 @@ class Numbered final : public TokenSource {
   std::string description_ = "numbered";
 };
 
+planner::Plan plan_of(std::int64_t global_batch, std::int64_t micro_batch,
+                      const std::vector<std::int64_t>& micro_batches) {
+  planner::Plan plan;
+  plan.global_batch = global_batch;
+  plan.micro_batch = micro_batch;
+  for (const std::int64_t m : micro_batches) plan.groups.push_back({m, {}, 0, 0});
+  return plan;
+}
+
 TEST(FirstSample, IsTheHeadersExample) {
-  const BatchShape shape{8, 2, 2};
-  EXPECT_EQ(shape.micro_batches(), 2);
-  EXPECT_EQ(first_sample(shape, 3, 1, 0), 28);
-  EXPECT_EQ(first_sample(shape, 3, 1, 1), 30);
+  const planner::Plan plan = plan_of(8, 2, {3, 1});
+  EXPECT_EQ(first_sample(plan, 3, 0, 0), 24);
+  EXPECT_EQ(first_sample(plan, 3, 0, 2), 28);
+  EXPECT_EQ(first_sample(plan, 3, 1, 0), 30);
 }
 
 TEST(FirstSample, AStepIsTheSameSamplesForAnyGroupsAndMicroBatches) {
-  for (const int groups : {1, 2, 3, 4, 6, 12}) {
-    for (const std::int64_t micro : {1, 2, 4, 12}) {
-      const BatchShape shape{12, micro, groups};
-      if (12 % (groups * micro) != 0) continue;
-      std::set<std::int64_t> samples;
-      for (int g = 0; g < groups; ++g) {
-        for (std::int64_t m = 0; m < shape.micro_batches(); ++m) {
-          for (std::int64_t i = 0; i < micro; ++i) samples.insert(first_sample(shape, 5, g, m) + i);
-        }
+  for (const auto& [micro, micro_batches] : std::vector<std::pair<std::int64_t, std::vector<std::int64_t>>>{
+           {1, {12}}, {12, {1}}, {1, {6, 6}}, {2, {1, 5}}, {4, {1, 2}}, {3, {2, 1, 1}}, {1, {1, 9, 2}}}) {
+    const planner::Plan plan = plan_of(12, micro, micro_batches);
+    std::set<std::int64_t> samples;
+    for (int g = 0; g < static_cast<int>(micro_batches.size()); ++g) {
+      for (std::int64_t m = 0; m < micro_batches[static_cast<std::size_t>(g)]; ++m) {
+        for (std::int64_t i = 0; i < micro; ++i) samples.insert(first_sample(plan, 5, g, m) + i);
       }
-      EXPECT_EQ(samples.size(), 12U);
-      EXPECT_EQ(*samples.begin(), 60);
-      EXPECT_EQ(*samples.rbegin(), 71);
     }
+    EXPECT_EQ(samples.size(), 12U);
+    EXPECT_EQ(*samples.begin(), 60);
+    EXPECT_EQ(*samples.rbegin(), 71);
   }
 }
 
