@@ -48,6 +48,215 @@ void visit_compositions(const std::vector<int>& units, std::size_t type, int lef
   current[type] = 0;
 }
 
+/// V of all compositions for one beta.
+class Kernel {
+ public:
+  Kernel(const PipelineProblem& problem, const std::vector<int>& units, int depth)
+      : problem_(problem),
+        layers_(problem.stages.layers()),
+        depth_(depth),
+        types_(units.size()),
+        compositions_(compositions(units, depth)),
+        width_(static_cast<std::size_t>(layers_) + 1) {
+    const Keys keys(units, depth);
+    std::unordered_map<std::uint64_t, int> places;
+    places.reserve(compositions_.size());
+    for (std::size_t i = 0; i < compositions_.size(); ++i) {
+      const std::uint64_t key = keys.of(compositions_[i]);
+      places.emplace(key, static_cast<int>(i));
+      sizes_.push_back(std::accumulate(compositions_[i].begin(), compositions_[i].end(), 0));
+      for (std::size_t k = 0; k < types_; ++k) {
+        const bool has = compositions_[i][k] > 0 && sizes_.back() > 1;
+        rest_.push_back(has ? places.at(key - keys.weight(k)) : -1);
+      }
+    }
+    values_.assign(compositions_.size() * types_ * width_, kInfinite);
+    covered_.assign(compositions_.size(), 0);
+    joined_.assign(width_, kInfinite);
+  }
+
+  [[nodiscard]] std::size_t size() const { return compositions_.size(); }
+  [[nodiscard]] std::size_t states() const { return values_.size(); }
+  [[nodiscard]] const std::vector<int>& composition(std::size_t i) const { return compositions_[i]; }
+  [[nodiscard]] int depth(std::size_t i) const { return sizes_[i]; }
+  /// The least sum of composition i over all layers; infinite if beta is too small for it.
+  [[nodiscard]] double sum(std::size_t i) const {
+    double least = kInfinite;
+    for (std::size_t k = 0; k < types_; ++k) least = std::min(least, value(i, k)[layers_]);
+    return least;
+  }
+
+  /// needed(i): pipelines of composition i that cover fewer layers are of no use; more than all layers leaves
+  /// the composition out, and must then do so for all that extend it.
+  template <class Needed>
+  void run(double beta, const Needed& needed) {
+    for (std::size_t i = 0; i < compositions_.size(); ++i) {
+      const int least = needed(i);
+      covered_[i] = 0;
+      if (least > layers_) continue;
+      std::fill_n(value(i, 0), types_ * width_, kInfinite);
+      for (std::size_t k = 0; k < types_; ++k) {
+        if (compositions_[i][k] > 0) extend(i, k, beta, least);
+      }
+    }
+  }
+
+  /// The pipeline of composition i behind sum(i), for the beta of the last run.
+  [[nodiscard]] std::vector<StageChoice> trace(std::size_t i, double beta) const {
+    std::vector<StageChoice> stages;
+    int covered = layers_;
+    std::size_t type = 0;
+    while (value(i, type)[covered] != sum(i)) ++type;
+    double left = value(i, type)[covered];
+    while (true) {
+      const int begin = layers_ - covered;
+      const Step step = step_before(i, type, covered, left, beta);
+      stages.push_back({static_cast<int>(type), begin, step.layers});
+      if (step.rest < 0) return stages;
+      covered -= step.layers;
+      i = static_cast<std::size_t>(step.rest);
+      type = step.type;
+      left = value(i, type)[covered];
+    }
+  }
+
+ private:
+  struct Step {
+    int rest = -1;  // composition behind the stage; -1: none
+    int layers = 0;
+    std::size_t type = 0;  // that the rest begins with
+  };
+  [[nodiscard]] double* value(std::size_t i, std::size_t k) {
+    return values_.data() + (i * types_ + k) * width_;
+  }
+  [[nodiscard]] const double* value(std::size_t i, std::size_t k) const {
+    return values_.data() + (i * types_ + k) * width_;
+  }
+  [[nodiscard]] double seconds(std::size_t k, int r, int covered, int count) const {
+    return problem_.stages.seconds(static_cast<int>(k), r, layers_ - covered, layers_ - covered + count);
+  }
+
+  void extend(std::size_t i, std::size_t k, double beta, int least) {
+    const int r = sizes_[i];
+    double* const to = value(i, k);
+    if (r == 1) {
+      for (int count = std::max(least, 1); count <= layers_; ++count) {
+        const double u = seconds(k, 1, count, count);
+        if (u > beta) continue;
+        to[count] = u;
+        covered_[i] = std::max(covered_[i], count);
+      }
+      return;
+    }
+    const auto rest = static_cast<std::size_t>(rest_[i * types_ + k]);
+    const int most = covered_[rest];  // 0: no pipeline of the rest
+    if (most == 0) return;
+    for (int l = r - 1; l <= most; ++l) {
+      double least = kInfinite;
+      for (std::size_t f = 0; f < types_; ++f) {
+        least = std::min(least, value(rest, f)[l] + problem_.round_trip_s[k][f]);
+      }
+      joined_[static_cast<std::size_t>(l)] = least;
+    }
+    const double* const from = joined_.data();
+    // The stage that reaches the first layer has the embedding; what begins a group of full depth is one.
+    for (int l = std::max(r - 1, 0); l <= std::min(most, layers_ - 1); ++l) {
+      const double u = seconds(k, r, layers_, layers_ - l);
+      if (u <= beta && from[l] + u < to[layers_]) to[layers_] = from[l] + u;
+    }
+    if (to[layers_] < kInfinite) covered_[i] = layers_;
+    if (r == depth_) return;
+    for (int count = 1; count + r - 1 < layers_; ++count) {
+      const int first = std::max(r - 1, least - count);
+      const int last = std::min(most, layers_ - 1 - count);
+      if (first > last) continue;
+      if (problem_.stages.alike()) {
+        const double u = seconds(k, r, layers_ - 1, count);
+        if (u > beta) continue;
+        double* const shifted = to + count;
+        for (int l = first; l <= last; ++l) {
+          const double sum = from[l] + u;
+          shifted[l] = sum < shifted[l] ? sum : shifted[l];
+        }
+      } else {
+        bool any = false;
+        for (int l = first; l <= last; ++l) {
+          const double u = seconds(k, r, l + count, count);
+          if (u > beta) continue;
+          any = true;
+          to[l + count] = std::min(to[l + count], from[l] + u);
+        }
+        if (!any) continue;
+      }
+      covered_[i] = std::max(covered_[i], last + count);
+    }
+  }
+
+  /// The step that gave `left`: the sums are the same numbers in the same order, so they compare equal.
+  [[nodiscard]] Step step_before(std::size_t i, std::size_t type, int covered, double left,
+                                 double beta) const {
+    const int r = sizes_[i];
+    if (r == 1) return {-1, covered, 0};
+    const int rest = rest_[i * types_ + type];
+    for (int count = 1; count <= covered - (r - 1); ++count) {
+      const double u = seconds(type, r, covered, count);
+      if (u > beta) continue;
+      for (std::size_t f = 0; f < types_; ++f) {
+        const double sum =
+            value(static_cast<std::size_t>(rest), f)[covered - count] + problem_.round_trip_s[type][f];
+        if (sum + u == left) return {rest, count, f};
+      }
+    }
+    TS_REQUIRE(false, i, type, covered, left, beta);
+    return {};
+  }
+
+  const PipelineProblem& problem_;
+  int layers_;
+  int depth_;
+  std::size_t types_;
+  std::vector<std::vector<int>> compositions_;
+  std::vector<int> sizes_;
+  std::vector<int> rest_;  // by composition and type: without one unit of it; -1: none left, or none there
+  std::size_t width_;
+  std::vector<double> values_;  // [composition][front type][layers covered]
+  std::vector<int> covered_;    // by composition: the most layers that any pipeline covers; 0: none
+  std::vector<double> joined_;
+};
+
+/// The seconds that a slowest stage can have, rising.
+std::vector<double> candidate_betas(const PipelineProblem& problem, int depth) {
+  const StageTable& stages = problem.stages;
+  std::vector<double> betas;
+  for (int type = 0; type < problem.types(); ++type) {
+    if (problem.units[static_cast<std::size_t>(type)] == 0) continue;
+    for (int r = 1; r <= depth; ++r) {
+      for (int begin = 0; begin < stages.layers(); ++begin) {
+        if (stages.alike() && begin > 1) break;
+        for (int end = begin + 1; end <= stages.layers(); ++end) {
+          const double seconds = stages.seconds(type, r, begin, end);
+          if (seconds < kInfinite) betas.push_back(seconds);
+        }
+      }
+    }
+    std::sort(betas.begin(), betas.end());
+    betas.erase(std::unique(betas.begin(), betas.end()), betas.end());
+  }
+  return betas;
+}
+
+/// Adds a line with a larger `slowest` and a smaller `sum` than all before, keeping the lower hull in m.
+void add_line(std::vector<GroupTable::Line>& lines, const GroupTable::Line& line) {
+  while (lines.size() >= 2) {
+    const GroupTable::Line& a = lines[lines.size() - 2];
+    const GroupTable::Line& b = lines.back();
+    // b is the least somewhere iff it lies below the chord from a to the added line.
+    if ((a.sum - line.sum) * (b.slowest - a.slowest) < (a.sum - b.sum) * (line.slowest - a.slowest)) break;
+    lines.pop_back();
+  }
+  lines.push_back(line);
+}
+
 }  // namespace
 
 std::vector<std::vector<int>> compositions(const std::vector<int>& units, int depth) {
@@ -105,151 +314,65 @@ double GroupTable::Column::seconds(std::int64_t micro_batches) const {
   return best.sum + static_cast<double>(micro_batches - 1) * best.slowest;
 }
 
-void GroupTable::insert(std::vector<Entry>& list, const Entry& entry, bool complete) const {
-  // Sorted by `slowest`; what may dominate stands before, what may be dominated behind.
-  std::size_t at = list.size();
-  while (at > 0 && list[at - 1].slowest > entry.slowest) --at;
-  const auto handicap = [&](const Entry& better, const Entry& worse) {
-    return complete ? 0.0
-                    : dearer_[static_cast<std::size_t>(better.type)][static_cast<std::size_t>(worse.type)];
-  };
-  for (std::size_t i = at; i-- > 0;) {
-    if (list[i].sum + handicap(list[i], entry) <= entry.sum) return;
-  }
-  std::size_t kept = at;
-  for (std::size_t i = at; i < list.size(); ++i) {
-    if (entry.sum + handicap(entry, list[i]) > list[i].sum) list[kept++] = list[i];
-  }
-  list.resize(kept);
-  list.insert(list.begin() + static_cast<std::ptrdiff_t>(at), entry);
-}
-
 GroupTable::GroupTable(const PipelineProblem& problem, double theta, const Cancelled& cancelled)
-    : layers_(problem.stages.layers()) {
-  TS_REQUIRE(layers_ < 1 << 16, layers_);
-  const auto types = static_cast<std::size_t>(problem.types());
-  const StageTable& table = problem.stages;
-  const int depth = std::min(problem.max_depth, layers_);
-  dearer_.assign(types, std::vector<double>(types, 0));
-  for (std::size_t a = 0; a < types; ++a) {
-    for (std::size_t b = 0; b < types; ++b) {
-      for (std::size_t before = 0; before < types; ++before) {
-        dearer_[a][b] =
-            std::max(dearer_[a][b], problem.round_trip_s[before][a] - problem.round_trip_s[before][b]);
-      }
-    }
-  }
-  // In theta seconds the units outside a group do at most (power of all - power of its units) * theta layers.
+    : problem_(&problem) {
+  const int layers = problem.stages.layers();
+  TS_REQUIRE(layers < 1 << 16, layers);
+  const int depth = std::min(problem.max_depth, layers);
+  Kernel kernel(problem, problem.units, depth);
+  states_ = kernel.states();
+
+  // In theta seconds the units outside a group do at most (power of all - power of its units) * theta layers,
+  // and a group at most 1 + (theta - sum) / beta micro-batches: with more power than `most` it is of no use.
   const std::vector<double> least = least_layer_seconds(problem);
-  std::vector<double> power(types, 0);
+  const double fastest = *std::min_element(least.begin(), least.end());
   double all_power = 0;
-  for (std::size_t k = 0; k < types; ++k) {
-    if (least[k] < kInfinite) power[k] = 1 / least[k];
-    all_power += power[k] * problem.units[k];
+  std::vector<double> powers(kernel.size(), 0);
+  for (std::size_t k = 0; k < least.size(); ++k) {
+    if (!(least[k] < kInfinite)) continue;
+    all_power += problem.units[k] / least[k];
+    for (std::size_t i = 0; i < kernel.size(); ++i) powers[i] += kernel.composition(i)[k] / least[k];
   }
-  const double due = static_cast<double>(problem.micro_batches);
-  const auto useless = [&](double own_power, double sum, double slowest) {
-    if (theta == kInfinite) return false;
-    if (sum > theta) return true;
-    const double others = theta * (all_power - own_power) / layers_;
+  const auto due = static_cast<double>(problem.micro_batches);
+  const auto most_power = [&](double beta) {
+    if (theta == kInfinite) return kInfinite;
     constexpr double kRounding = 1e-9;
-    return 1 + (theta - sum) / slowest < (due - others) * (1 - kRounding);
+    const double own = 1 + std::max(0.0, theta - layers * fastest) / beta;
+    return all_power - (due * (1 - kRounding) - own) * layers / theta;
   };
 
-  const std::vector<std::vector<int>> all = compositions(problem.units, depth);
-  const Keys keys(problem.units, depth);
-  std::unordered_map<std::uint64_t, std::int32_t> index;  // composition -> first of its spans
-  index.reserve(all.size() + 1);
-  std::vector<Span> spans(static_cast<std::size_t>(layers_ + 1) * (all.size() + 1));
-  const auto span_of = [&](std::int32_t composition, int covered) -> Span& {
-    return spans[static_cast<std::size_t>(composition) * static_cast<std::size_t>(layers_ + 1) +
-                 static_cast<std::size_t>(covered)];
-  };
-  index.emplace(0, 0);
-  pool_.push_back({});  // the empty pipeline behind the last stage
-  span_of(0, 0) = {0, 1};
-
-  std::vector<Entry> list;
-  std::int32_t next = 1;
-  for (const std::vector<int>& units : all) {
+  std::vector<std::vector<Line>> lines(kernel.size());
+  for (const double beta : candidate_betas(problem, depth)) {
+    if (beta > theta) break;
     if (cancelled && cancelled()) {
       cancelled_ = true;
       return;
     }
-    const int r = std::accumulate(units.begin(), units.end(), 0);
-    double own_power = 0;
-    for (std::size_t k = 0; k < types; ++k) own_power += power[k] * units[k];
-    const std::uint64_t key = keys.of(units);
-    const std::int32_t composition = next++;
-    bool any = false;
-    for (int covered = r; covered <= layers_; ++covered) {
-      const bool complete = covered == layers_;
-      if (!complete && r == depth) continue;
-      list.clear();
-      for (std::size_t k = 0; k < types; ++k) {
-        if (units[k] == 0) continue;
-        const auto source = index.find(key - keys.weight(k));
-        if (source == index.end()) continue;
-        const int begin = layers_ - covered;
-        for (int count = 1; count <= covered - (r - 1); ++count) {
-          const Span rest = span_of(source->second, covered - count);
-          if (rest.begin == rest.end) continue;
-          const double seconds = table.seconds(static_cast<int>(k), r, begin, begin + count);
-          if (!(seconds < kInfinite)) continue;
-          for (std::int32_t i = rest.begin; i < rest.end; ++i) {
-            const Entry& after = pool_[static_cast<std::size_t>(i)];
-            Entry entry;
-            entry.sum = after.sum + seconds;
-            if (r > 1) entry.sum += problem.round_trip_s[k][static_cast<std::size_t>(after.type)];
-            entry.slowest = std::max(after.slowest, seconds);
-            if (useless(own_power, entry.sum, entry.slowest)) continue;
-            entry.after = i;
-            entry.type = static_cast<std::uint16_t>(k);
-            entry.layers = static_cast<std::uint16_t>(count);
-            insert(list, entry, complete);
-          }
-        }
-      }
-      if (list.empty()) continue;
-      any = true;
-      const auto first = static_cast<std::int32_t>(pool_.size());
-      pool_.insert(pool_.end(), list.begin(), list.end());
-      span_of(composition, covered) = {first, static_cast<std::int32_t>(pool_.size())};
+    // A stage covers at most beta * power layers, so what is still to come covers (most - power) * beta at
+    // most.
+    const double most = most_power(beta);
+    const auto needed = [&](std::size_t i) {
+      if (powers[i] > most) return layers + 1;
+      const double rest = (most - powers[i]) * beta * (1 + 1e-9);
+      return rest >= layers ? 0 : layers - static_cast<int>(rest);
+    };
+    kernel.run(beta, needed);
+    for (std::size_t i = 0; i < kernel.size(); ++i) {
+      const double sum = powers[i] <= most ? kernel.sum(i) : kInfinite;
+      if (sum > theta || sum == kInfinite) continue;
+      if (lines[i].empty() || sum < lines[i].back().sum) add_line(lines[i], {sum, beta});
     }
-    if (!any) continue;
-    index.emplace(key, composition);
-    const Span done = span_of(composition, layers_);
-    if (done.begin == done.end) continue;
-    Column column;
-    column.units = units;
-    column.depth = r;
-    // Lower hull of lines in m: `slowest` rises and `sum` falls along the list.
-    for (std::int32_t i = done.begin; i < done.end; ++i) {
-      const Entry& entry = pool_[static_cast<std::size_t>(i)];
-      const Line line{entry.sum, entry.slowest, i};
-      while (column.lines.size() >= 2) {
-        const Line& a = column.lines[column.lines.size() - 2];
-        const Line& b = column.lines.back();
-        // b is never the least when the crossing of a and line lies before that of a and b.
-        if ((a.sum - line.sum) * (b.slowest - a.slowest) < (a.sum - b.sum) * (line.slowest - a.slowest))
-          break;
-        column.lines.pop_back();
-      }
-      column.lines.push_back(line);
-    }
-    columns_.push_back(std::move(column));
+  }
+  for (std::size_t i = 0; i < kernel.size(); ++i) {
+    if (lines[i].empty()) continue;
+    columns_.push_back({kernel.composition(i), kernel.depth(i), std::move(lines[i])});
   }
 }
 
-std::vector<StageChoice> GroupTable::stages(const Line& line) const {
-  std::vector<StageChoice> found;
-  int first = 0;
-  for (std::int32_t at = line.entry; at > 0; at = pool_[static_cast<std::size_t>(at)].after) {
-    const Entry& entry = pool_[static_cast<std::size_t>(at)];
-    found.push_back({entry.type, first, entry.layers});
-    first += entry.layers;
-  }
-  return found;
+std::vector<StageChoice> GroupTable::stages(const Column& column, const Line& line) const {
+  Kernel kernel(*problem_, column.units, column.depth);
+  kernel.run(line.slowest, [](std::size_t) { return 0; });
+  return kernel.trace(kernel.size() - 1, line.slowest);
 }
 
 }  // namespace tessera::planner

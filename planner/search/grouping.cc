@@ -31,7 +31,7 @@ class ThresholdSearch {
     }
     packer_.emplace(columns_, problem.units, count());
     answer_.exact = packer_->exact();
-    answer_.table_entries = std::max(answer_.table_entries, table.entries());
+    answer_.table_states = std::max(answer_.table_states, table.states());
   }
 
   [[nodiscard]] Verdict at(double theta) {
@@ -146,7 +146,7 @@ class ThresholdSearch {
     for (std::size_t i = 0; i < share.size(); ++i) {
       if (share[i] == 0) continue;
       const GroupTable::Column& column = columns_[static_cast<std::size_t>(found.columns[i])];
-      answer_.groups.push_back({table.stages(column.line(share[i])), share[i]});
+      answer_.groups.push_back({table.stages(column, column.line(share[i])), share[i]});
       answer_.seconds = std::max(answer_.seconds, column.seconds(share[i]));
     }
   }
@@ -168,7 +168,7 @@ Grouping solve_grouping(const PipelineProblem& problem, const GroupingOptions& o
   answer.lower_bound = options.count.least > problem.micro_batches ? kInfinite : work_bound(problem);
   if (answer.lower_bound == kInfinite) return answer;
   // Tables below a threshold are small; the bound is often close. The last one prunes nothing.
-  for (const double factor : {1.05, 1.2, 1.6, 3.0, 10.0, kInfinite}) {
+  for (const double factor : {1.08, 1.25, 1.6, 3.0, 10.0, kInfinite}) {
     const double theta = std::min(factor * work_bound(problem), options.give_up_s);
     if (theta < answer.lower_bound) return answer;
     const GroupTable table(problem, theta, cancelled);

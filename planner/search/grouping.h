@@ -26,7 +26,7 @@ enum class MicroBatchMode : std::uint8_t {
 
 struct GroupingOptions {
   MicroBatchMode mode = MicroBatchMode::kUnequal;
-  PackCount count = {};  // of groups
+  PackCount count = {};          // of groups
   double give_up_s = kInfinite;  // solutions that take longer are of no interest
   /// Stages that a group has at least: none, or more than one to trade bubbles for smaller shards.
   int least_depth = 1;
@@ -38,8 +38,8 @@ struct Grouping {
   double lower_bound = 0;           // infinite: there is no solution, whatever the time
   bool exact = true;                // the packer was
   bool cancelled = false;
-  std::int64_t thresholds = 0;    // packings solved
-  std::size_t table_entries = 0;  // of the largest table
+  std::int64_t thresholds = 0;   // packings solved
+  std::size_t table_states = 0;  // numbers in the largest table
 };
 
 [[nodiscard]] Grouping solve_grouping(const PipelineProblem& problem, const GroupingOptions& options = {},
