@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdlib>
 #include <limits>
-#include <numeric>
 
 #include "algos/base/random.h"
 #include "algos/base/require.h"
@@ -109,7 +108,7 @@ class CoreDp {
     CoreAnswer answer;
     answer.improved = improved_;
     answer.gain = gain_;
-    answer.bound = std::min(std::max(gain_, bound_), std::max(gain_, ceiling_));
+    answer.bound = std::max(gain_, std::min(bound_, ceiling_));
     answer.work = work_;
     if (improved_) answer.taken = history_.path(best_);
     return answer;
@@ -121,9 +120,9 @@ class CoreDp {
   }
 
   void prepare_order() {
-    const std::size_t groups = core_.group_begin.empty() ? 0 : core_.group_begin.size() - 1;
-    losses_.resize(groups);
-    for (std::size_t g = 0; g < groups; ++g) {
+    const Int128 lead = lead_of(core_, gain_);
+    losses_.resize(core_.group_begin.size() - 1);
+    for (std::uint32_t g = 0; g < losses_.size(); ++g) {
       for (std::uint32_t c = core_.group_begin[g]; c < core_.group_begin[g + 1]; ++c) {
         const Change& change = core_.changes[c];
         TS_REQUIRE(change.weight != 0, change.id);
@@ -131,9 +130,8 @@ class CoreDp {
         TS_REQUIRE(loss >= 0, change.id, change.weight, change.profit);
         losses_[g] = c == core_.group_begin[g] ? loss : std::min(losses_[g], loss);
       }
+      if (losses_[g] <= lead) order_.push_back(g);
     }
-    order_.resize(groups);
-    std::iota(order_.begin(), order_.end(), 0U);
     // Equal losses in a scrambled order: additions and removals, light and heavy, early on.
     std::sort(order_.begin(), order_.end(), [&](std::uint32_t a, std::uint32_t b) {
       return losses_[a] != losses_[b] ? losses_[a] < losses_[b] : mix64(a) < mix64(b);
@@ -267,8 +265,25 @@ class CoreDp {
 
 }  // namespace
 
-CoreAnswer run_core(const Core& core, std::int64_t incumbent, std::int64_t ceiling, const Limits& limits) {
-  return CoreDp(core, incumbent, ceiling, limits).run();
+CoreAnswer run_core(const Core& core, std::int64_t incumbent, std::int64_t ceiling, const Limits& limits,
+                    std::int64_t first_states) {
+  CoreAnswer best;
+  best.gain = incumbent;
+  best.bound = std::max(incumbent, ceiling);
+  std::int64_t states = std::min(first_states, limits.max_states);
+  while (best.gain < best.bound) {
+    CoreAnswer answer = CoreDp(core, best.gain, best.bound, {states, limits.max_work - best.work}).run();
+    best.work += answer.work;
+    best.gain = answer.gain;
+    best.bound = answer.bound;
+    if (answer.improved) {
+      best.improved = true;
+      best.taken = std::move(answer.taken);
+    }
+    if (states == limits.max_states || best.work > limits.max_work) break;
+    states = std::min(8 * states, limits.max_states);
+  }
+  return best;
 }
 
 }  // namespace tessera::knapsack

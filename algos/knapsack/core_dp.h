@@ -18,6 +18,9 @@
 ///   thinned        more than max_states are left: the state with the greatest bound stays of each of
 ///                  max_states intervals of slack. The greatest bound given up limits what was missed.
 ///
+/// State limits rise in steps of 8 up to max_states: most cores are settled by a small one, and the next step
+/// starts from a better incumbent.
+///
 /// Result         the best selection met, and a bound on the gain of every selection whose count change is
 ///                at most (count_price > 0) or at least (count_price < 0) count_room.
 /// Requires       weight != 0 in each change, slack >= 0 for the base, all sums below 2^62 in magnitude.
@@ -65,14 +68,18 @@ struct Core {
 }
 
 struct CoreAnswer {
-  bool improved = false;             // over the incumbent
+  bool improved = false;             // beyond the incumbent
   std::int64_t gain = 0;             // over the base
   std::int64_t bound = 0;            // on the gain
   std::vector<std::uint32_t> taken;  // ids of the changes, if improved
   std::int64_t work = 0;             // states made
 };
 
+/// The state limit to begin with.
+inline constexpr std::int64_t kFirstStates = 1 << 10;
+
 /// `incumbent`: a gain that is known to be reached; `ceiling`: one that is known not to be passed.
-CoreAnswer run_core(const Core& core, std::int64_t incumbent, std::int64_t ceiling, const Limits& limits);
+CoreAnswer run_core(const Core& core, std::int64_t incumbent, std::int64_t ceiling, const Limits& limits,
+                    std::int64_t first_states = kFirstStates);
 
 }  // namespace tessera::knapsack

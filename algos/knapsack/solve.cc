@@ -21,22 +21,15 @@ class Search {
     first_fill(split);
   }
 
-  /// Small state limits first: most cores are settled by them, and the others start from a better incumbent.
+  /// A short pass settles most cores. The others are worth a price per item, and have a better incumbent for
+  /// it.
   void run() {
-    CountPrice best;
-    bool priced = false;
-    for (std::int64_t states = std::min<std::int64_t>(1 << 10, limits_.max_states);;
-         states = std::min(8 * states, limits_.max_states)) {
-      attempt(best, states);
-      if (proven() || work_left_ <= 0) return;
-      if (!priced) {
-        best = best_count_price(entries_, capacity_, profit_);
-        bound_ = std::max(profit_, std::min(bound_, best.bound));
-        priced = true;
-        if (proven()) return;
-      }
-      if (states == limits_.max_states) break;
-    }
+    attempt({}, kFirstStates, kFirstStates);
+    if (proven() || work_left_ <= 0) return;
+    const CountPrice best = best_count_price(entries_, capacity_, profit_);
+    bound_ = std::max(profit_, std::min(bound_, best.bound));
+    const std::int64_t first_states = best.price == 0 ? 8 * kFirstStates : kFirstStates;
+    if (!proven()) attempt(best, first_states, limits_.max_states);
   }
 
   [[nodiscard]] bool proven() const { return profit_ == bound_; }
@@ -78,12 +71,12 @@ class Search {
     if (best > 0) adopt(split, flips);
   }
 
-  void attempt(const CountPrice& price, std::int64_t states) {
+  void attempt(const CountPrice& price, std::int64_t first_states, std::int64_t last_states) {
     const BreakSolution split = split_at_break(entries_, capacity_, price.scale, price.price);
     if (split.profit > profit_) adopt(split, {});
     fill_core(split, price);
-    const CoreAnswer answer =
-        run_core(core_, profit_ - split.profit, bound_ - split.profit, {states, work_left_});
+    const CoreAnswer answer = run_core(core_, profit_ - split.profit, bound_ - split.profit,
+                                       {std::min(last_states, limits_.max_states), work_left_}, first_states);
     work_left_ -= answer.work;
     if (answer.improved) {
       std::vector<std::uint32_t> flips;
