@@ -82,6 +82,17 @@ TrafficCount TrafficTable::total() const {
 
 void TrafficTable::reset() { counts_.assign(counts_.size(), TrafficCount{}); }
 
+Rank Communicator::root_rank(Rank rank) const {
+  TS_REQUIRE(0 <= rank.value && rank.value < size(), rank, size());
+  return members_[static_cast<std::size_t>(rank.value)];
+}
+
+std::vector<Rank> Communicator::first_ranks(int n) {
+  std::vector<Rank> ranks;
+  for (int r = 0; r < n; ++r) ranks.push_back(Rank(r));
+  return ranks;
+}
+
 void Communicator::wait(Request& request) { wait_all({&request, 1}); }
 
 void Communicator::wait_all(std::span<Request> requests) {

@@ -125,10 +125,10 @@ class Communicator {
   Communicator(const Communicator&) = delete;
   Communicator& operator=(const Communicator&) = delete;
 
-  [[nodiscard]] virtual Rank rank() const = 0;
-  [[nodiscard]] virtual int size() const = 0;
+  [[nodiscard]] Rank rank() const { return rank_; }
+  [[nodiscard]] int size() const { return static_cast<int>(members_.size()); }
   /// Rank in the communicator this one was (transitively) split from: the peer index of traffic().
-  [[nodiscard]] virtual Rank root_rank(Rank rank) const = 0;
+  [[nodiscard]] Rank root_rank(Rank rank) const;
 
   /// Messages between a pair with the same tag arrive in the order sent; sizes must match exactly (a
   /// shorter or longer message than the receive throws kLibrary). Tags: 0 <= tag < 1 << 20; the
@@ -148,8 +148,8 @@ class Communicator {
   [[nodiscard]] virtual TrafficTable& traffic() = 0;
 
   /// Longest that one wait may take; applies to this communicator and those split from it later.
-  virtual void set_deadline(std::chrono::milliseconds deadline) = 0;
-  [[nodiscard]] virtual std::chrono::milliseconds deadline() const = 0;
+  void set_deadline(std::chrono::milliseconds deadline) { deadline_ = deadline; }
+  [[nodiscard]] std::chrono::milliseconds deadline() const { return deadline_; }
 
   /// Blocks until done, giving the processor away while nothing moves. Throws CommError.
   void wait(Request& request);
@@ -169,7 +169,16 @@ class Communicator {
  protected:
   Communicator() : shared_(std::make_shared<Shared>()) {}
   /// A child by split.
-  explicit Communicator(const Communicator* parent) : shared_(parent->shared_) {}
+  explicit Communicator(const Communicator* parent)
+      : deadline_(parent->deadline_), shared_(parent->shared_) {}
+  /// Once, by the constructor: the root rank of each rank, and which of them this one is.
+  void set_members(std::vector<Rank> members, Rank mine) {
+    members_ = std::move(members);
+    rank_ = mine;
+  }
+  [[nodiscard]] const std::vector<Rank>& members() const { return members_; }
+  /// 0, 1, … n - 1: the members of a root communicator.
+  [[nodiscard]] static std::vector<Rank> first_ranks(int n);
 
   /// Called between polls of a wait: gives the processor away. `idle` counts the polls of this wait,
   /// `pending` is what it still lacks.
@@ -185,6 +194,9 @@ class Communicator {
     std::shared_ptr<ScratchPool> scratch = std::make_shared<ScratchPool>();
     InFlight in_flight = std::make_shared<std::vector<Request::Operation*>>();
   };
+  std::vector<Rank> members_;
+  Rank rank_;
+  std::chrono::milliseconds deadline_ = kDefaultDeadline;
   std::shared_ptr<Shared> shared_;
   int collectives_started_ = 0;
 };

@@ -229,31 +229,18 @@ class SplitWait final : public Request::Operation {
 class LocalComm final : public Communicator {
  public:
   LocalComm(std::shared_ptr<World> world, Rank rank)
-      : world_(std::move(world)),
-        own_(std::make_shared<Own>(static_cast<int>(world_->endpoints.size()))),
-        rank_(rank) {
-    for (int r = 0; r < static_cast<int>(world_->endpoints.size()); ++r) members_.push_back(Rank(r));
+      : world_(std::move(world)), own_(std::make_shared<Own>(static_cast<int>(world_->endpoints.size()))) {
+    set_members(first_ranks(static_cast<int>(world_->endpoints.size())), rank);
   }
   LocalComm(const LocalComm& parent, int context, std::vector<Rank> members, Rank rank)
-      : Communicator(&parent),
-        world_(parent.world_),
-        own_(parent.own_),
-        context_(context),
-        members_(std::move(members)),
-        rank_(rank),
-        deadline_(parent.deadline_) {}
-
-  [[nodiscard]] Rank rank() const override { return rank_; }
-  [[nodiscard]] int size() const override { return static_cast<int>(members_.size()); }
-  [[nodiscard]] Rank root_rank(Rank rank) const override {
-    TS_REQUIRE(0 <= rank.value && rank.value < size(), rank, size());
-    return members_[static_cast<std::size_t>(rank.value)];
+      : Communicator(&parent), world_(parent.world_), own_(parent.own_), context_(context) {
+    set_members(std::move(members), rank);
   }
 
   [[nodiscard]] Request isend(std::span<const std::byte> data, Rank to, int tag, Traffic traffic) override {
     const int root = root_rank(to).value;
     auto message =
-        std::make_unique<Message>(world_, &own_->traffic, Key{context_, root_rank(rank_).value, tag}, root,
+        std::make_unique<Message>(world_, &own_->traffic, Key{context_, root_rank(rank()).value, tag}, root,
                                   nullptr, data.data(), data.size(), traffic);
     own_->traffic.sent(Rank(root), traffic, static_cast<std::int64_t>(data.size()));
     message->post();
@@ -263,7 +250,7 @@ class LocalComm final : public Communicator {
   [[nodiscard]] Request irecv(std::span<std::byte> data, Rank from, int tag, Traffic traffic) override {
     static std::byte nowhere;  // the address of an empty receive
     auto message = std::make_unique<Message>(
-        world_, &own_->traffic, Key{context_, root_rank(from).value, tag}, root_rank(rank_).value,
+        world_, &own_->traffic, Key{context_, root_rank(from).value, tag}, root_rank(rank()).value,
         data.empty() ? &nowhere : data.data(), nullptr, data.size(), traffic);
     message->post();
     return Request(std::move(message));
@@ -276,8 +263,8 @@ class LocalComm final : public Communicator {
     {
       const std::lock_guard lock(world_->mutex);
       SplitRound& round = world_->splits[round_key];
-      round.color_key.resize(members_.size(), {-1, -1});
-      round.color_key[static_cast<std::size_t>(rank_.value)] = {color, key};
+      round.color_key.resize(members().size(), {-1, -1});
+      round.color_key[static_cast<std::size_t>(rank().value)] = {color, key};
       last = ++round.arrived == size();
       if (last) {
         std::map<int, int> context_of_color;
@@ -289,9 +276,9 @@ class LocalComm final : public Communicator {
       }
     }
     if (last) {
-      for (const Rank member : members_) world_->notify(member.value);
+      for (const Rank member : members()) world_->notify(member.value);
     }
-    Request arrival(std::make_unique<SplitWait>(world_, round_key, members_));
+    Request arrival(std::make_unique<SplitWait>(world_, round_key, members()));
     wait(arrival);
 
     const std::lock_guard lock(world_->mutex);
@@ -302,27 +289,25 @@ class LocalComm final : public Communicator {
       if (c == color) ordered.emplace_back(k, r);
     }
     std::sort(ordered.begin(), ordered.end());
-    std::vector<Rank> members;
+    std::vector<Rank> chosen;
     Rank mine;
     for (const auto& [k, r] : ordered) {
-      if (r == rank_.value) mine = Rank(static_cast<int>(members.size()));
-      members.push_back(members_[static_cast<std::size_t>(r)]);
+      if (r == rank().value) mine = Rank(static_cast<int>(chosen.size()));
+      chosen.push_back(members()[static_cast<std::size_t>(r)]);
     }
-    const int context = round.context[static_cast<std::size_t>(rank_.value)];
+    const int context = round.context[static_cast<std::size_t>(rank().value)];
     if (++round.left == size()) world_->splits.erase(round_key);
-    return std::make_unique<LocalComm>(*this, context, std::move(members), mine);
+    return std::make_unique<LocalComm>(*this, context, std::move(chosen), mine);
   }
 
   void abort(const std::string& reason) override { world_->abort(reason); }
   [[nodiscard]] TrafficTable& traffic() override { return own_->traffic; }
-  void set_deadline(milliseconds deadline) override { deadline_ = deadline; }
-  [[nodiscard]] milliseconds deadline() const override { return deadline_; }
 
  protected:
   /// Sleeps until something happened to this rank since the last call, or for an eighth of the deadline.
   void relax(int /*idle*/, const Request& pending) override {
-    Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(root_rank(rank_).value)];
-    const milliseconds slice = std::clamp(deadline_ / 8, milliseconds(1), milliseconds(200));
+    Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(root_rank(rank()).value)];
+    const milliseconds slice = std::clamp(deadline() / 8, milliseconds(1), milliseconds(200));
     endpoint.waits_for = pending.waits_for().value;
     {
       std::unique_lock lock(endpoint.event_mutex);
@@ -334,18 +319,18 @@ class LocalComm final : public Communicator {
 
   [[nodiscard]] std::string blame(Rank peer) override {
     // In a ring all deadlines pass together: whoever asks about this rank while it asks must find it waiting.
-    world_->endpoints[static_cast<std::size_t>(root_rank(rank_).value)].waits_for = peer.value;
+    world_->endpoints[static_cast<std::size_t>(root_rank(rank()).value)].waits_for = peer.value;
     // A waiting rank is awake for moments; only one awake every time does not wait.
     const auto ask = [&](Rank rank) -> std::optional<Rank> {
       Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(rank.value)];
       for (int i = 0; i < 20; ++i) {
         const int waits_for = endpoint.waits_for;
         if (waits_for != kNotWaiting) return Rank(waits_for);
-        std::this_thread::sleep_for(std::min(milliseconds(1), deadline_ / 100));
+        std::this_thread::sleep_for(std::min(milliseconds(1), deadline() / 100));
       }
       return std::nullopt;
     };
-    return blame_chain(root_rank(rank_), peer, ask, "is in no wait: it computes, or is blocked elsewhere");
+    return blame_chain(root_rank(rank()), peer, ask, "is in no wait: it computes, or is blocked elsewhere");
   }
 
   void throw_if_aborted() const override { world_->throw_if_aborted(); }
@@ -361,9 +346,6 @@ class LocalComm final : public Communicator {
   std::shared_ptr<World> world_;
   std::shared_ptr<Own> own_;
   int context_ = 0;
-  std::vector<Rank> members_;  // root rank of each rank
-  Rank rank_;
-  milliseconds deadline_ = kDefaultDeadline;
   int splits_started_ = 0;
 };
 

@@ -395,16 +395,11 @@ class MpiComm final : public Communicator {
                       fmt::format("this MPI allows tags up to {}, {} are needed; choose another transport",
                                   found == 0 ? 0 : *static_cast<int*>(bound), 2 * kFirstCollectiveTag - 1));
     }
-    for (int r = 0; r < node_->ranks(); ++r) members_.push_back(Rank(r));
-    find_rank();
+    set_members(first_ranks(node_->ranks()), rank_in(comm_->get()));
   }
   MpiComm(const MpiComm& parent, MPI_Comm comm)
-      : Communicator(&parent),
-        node_(parent.node_),
-        comm_(std::make_shared<MpiHandle>(comm)),
-        deadline_(parent.deadline_) {
+      : Communicator(&parent), node_(parent.node_), comm_(std::make_shared<MpiHandle>(comm)) {
     TS_MPI(MPI_Comm_set_errhandler(comm, MPI_ERRORS_RETURN));
-    find_rank();
     int size = 0;
     TS_MPI(MPI_Comm_size(comm, &size));
     MPI_Group group = MPI_GROUP_NULL;
@@ -417,14 +412,9 @@ class MpiComm final : public Communicator {
     TS_MPI(MPI_Group_translate_ranks(group, size, ranks.data(), parent_group, parent_ranks.data()));
     TS_MPI(MPI_Group_free(&group));
     TS_MPI(MPI_Group_free(&parent_group));
-    for (const int r : parent_ranks) members_.push_back(parent.root_rank(Rank(r)));
-  }
-
-  [[nodiscard]] Rank rank() const override { return rank_; }
-  [[nodiscard]] int size() const override { return static_cast<int>(members_.size()); }
-  [[nodiscard]] Rank root_rank(Rank rank) const override {
-    TS_REQUIRE(0 <= rank.value && rank.value < size(), rank, size());
-    return members_[static_cast<std::size_t>(rank.value)];
+    std::vector<Rank> members;
+    for (const int r : parent_ranks) members.push_back(parent.root_rank(Rank(r)));
+    set_members(std::move(members), rank_in(comm));
   }
 
   [[nodiscard]] Request isend(std::span<const std::byte> data, Rank to, int tag, Traffic traffic) override {
@@ -432,14 +422,14 @@ class MpiComm final : public Communicator {
     with_type(data.size(), node_->limits().largest_count, [&](int count, MPI_Datatype type) {
       TS_MPI(MPI_Isend(data.data(), count, type, to.value, tag, comm_->get(), message->request()));
     });
-    if (to == rank_) self_sizes_.sent(tag, data.size());
+    if (to == rank()) self_sizes_.sent(tag, data.size());
     node_->traffic().sent(root_rank(to), traffic, static_cast<std::int64_t>(data.size()));
     return Request(std::move(message));
   }
 
   [[nodiscard]] Request irecv(std::span<std::byte> data, Rank from, int tag, Traffic traffic) override {
     auto message = std::make_unique<Message>(node_, comm_, root_rank(from), tag, data.size(), traffic, false);
-    if (from == rank_) message->expect(self_sizes_.received(tag));
+    if (from == rank()) message->expect(self_sizes_.received(tag));
     with_type(data.size(), node_->limits().largest_count, [&](int count, MPI_Datatype type) {
       TS_MPI(MPI_Irecv(data.data(), count, type, from.value, tag, comm_->get(), message->request()));
     });
@@ -454,7 +444,7 @@ class MpiComm final : public Communicator {
     TS_MPI(MPI_Ibarrier(comm_->get(), &arrival_request));
     Request arrival(std::make_unique<Arrival>(comm_, arrival_request));
     wait(arrival);
-    const Watchdog watchdog("MPI_Comm_split", deadline_);
+    const Watchdog watchdog("MPI_Comm_split", deadline());
     TS_MPI(MPI_Comm_split(comm_->get(), color, key, &comm));
     return std::make_unique<MpiComm>(*this, comm);
   }
@@ -466,8 +456,6 @@ class MpiComm final : public Communicator {
     end_job(reason);
   }
   [[nodiscard]] TrafficTable& traffic() override { return node_->traffic(); }
-  void set_deadline(milliseconds deadline) override { deadline_ = deadline; }
-  [[nodiscard]] milliseconds deadline() const override { return deadline_; }
 
  protected:
   void relax(int idle, const Request& pending) override {
@@ -481,11 +469,11 @@ class MpiComm final : public Communicator {
 
   [[nodiscard]] std::string blame(Rank peer) override {
     const auto until =
-        SteadyClock::now() + std::min<SteadyClock::duration>(std::chrono::seconds(2), deadline_ / 4);
+        SteadyClock::now() + std::min<SteadyClock::duration>(std::chrono::seconds(2), deadline() / 4);
     const std::string silent = "does not answer: it is stopped or dead, or computes and does not wait";
     const auto ask = [&](Rank other) { return node_->ask(other, peer, until); };
-    const Rank self = root_rank(rank_);
-    return blame_chain(self, peer.value < 0 ? node_->silent_rank(members_, self, until) : peer, ask, silent);
+    const Rank self = root_rank(rank());
+    return blame_chain(self, peer.value < 0 ? node_->silent_rank(members(), self, until) : peer, ask, silent);
   }
 
  private:
@@ -511,18 +499,15 @@ class MpiComm final : public Communicator {
     MPI_Request request_;
   };
 
-  void find_rank() {
+  static Rank rank_in(MPI_Comm comm) {
     int rank = 0;
-    TS_MPI(MPI_Comm_rank(comm_->get(), &rank));
-    rank_ = Rank(rank);
+    TS_MPI(MPI_Comm_rank(comm, &rank));
+    return Rank(rank);
   }
 
   std::shared_ptr<Node> node_;
   std::shared_ptr<MpiHandle> comm_;
-  std::vector<Rank> members_;  // root rank of each rank
-  Rank rank_;
   SelfSizes self_sizes_;
-  milliseconds deadline_ = kDefaultDeadline;
 };
 
 }  // namespace

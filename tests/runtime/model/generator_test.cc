@@ -5,26 +5,16 @@
 #include <gtest/gtest.h>
 
 #include "tests/support/llama_reference.h"
+#include "tests/support/model_spec.h"
 
 namespace tessera::runtime {
 namespace {
 
 struct Model {
-  Model() : spec(make_spec()), layout(spec), parameters(static_cast<std::size_t>(layout.total()), 0.0F) {
+  Model() : spec(support::small_model()), layout(spec), parameters(static_cast<std::size_t>(layout.total()), 0.0F) {
     planner::ModelSpec wide = spec;
     wide.initializer_range = 0.3;  // logits that differ
     initialize_parameters(wide, layout, 5, parameters.data());
-  }
-  static planner::ModelSpec make_spec() {
-    planner::ModelSpec spec;
-    spec.hidden_size = 12;
-    spec.intermediate_size = 20;
-    spec.layers = 2;
-    spec.heads = 4;
-    spec.kv_heads = 2;
-    spec.head_dim = 6;
-    spec.vocab_size = 23;
-    return spec;
   }
   planner::ModelSpec spec;
   ParameterLayout layout;

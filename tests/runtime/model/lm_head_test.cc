@@ -7,6 +7,7 @@
 
 #include "algos/base/random.h"
 #include "kernels/loss/cross_entropy.h"
+#include "tests/support/model_spec.h"
 
 namespace tessera::runtime {
 namespace {
@@ -21,11 +22,8 @@ struct Case {
 
 Case make_case(bool tied, std::int64_t rows) {
   Case c;
+  c.spec = support::small_model();
   c.spec.hidden_size = 8;
-  c.spec.intermediate_size = 8;
-  c.spec.layers = 1;
-  c.spec.heads = c.spec.kv_heads = 1;
-  c.spec.head_dim = 8;
   c.spec.vocab_size = 37;
   c.spec.tie_word_embeddings = tied;
   c.rows = rows;

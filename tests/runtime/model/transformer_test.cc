@@ -15,6 +15,7 @@
 #include "tests/support/llama_case.h"
 #include "tests/support/llama_ranks.h"
 #include "tests/support/llama_reference.h"
+#include "tests/support/model_spec.h"
 
 namespace tessera::runtime {
 namespace {
@@ -30,18 +31,7 @@ using support::random_input;
 using support::random_parameters;
 using support::RankOptions;
 using support::run_llama;
-
-planner::ModelSpec tiny_model() {
-  planner::ModelSpec spec;
-  spec.hidden_size = 16;
-  spec.intermediate_size = 24;
-  spec.layers = 2;
-  spec.heads = 4;
-  spec.kv_heads = 2;
-  spec.head_dim = 4;
-  spec.vocab_size = 19;
-  return spec;
-}
+using support::small_model;
 
 /// Nothing a multiple of anything: weights of one trio are not adjacent in the flat buffer, rows are not
 /// aligned, one key/value head serves three query heads.
@@ -112,12 +102,12 @@ void expect_gradient_is_derivative(const planner::ModelSpec& spec, const LlamaIn
 }
 
 TEST(Transformer, LossAndLogitsAreThoseOfTheDoubleReference) {
-  expect_near_reference(tiny_model(), random_input(tiny_model(), 2, 13, 1));
+  expect_near_reference(small_model(), random_input(small_model(), 2, 13, 1));
   expect_near_reference(ragged_model(), random_input(ragged_model(), 3, 7, 2));
 }
 
 TEST(Transformer, GradientIsTheDerivativeOfTheDoubleReference) {
-  expect_gradient_is_derivative(tiny_model(), random_input(tiny_model(), 2, 13, 1));
+  expect_gradient_is_derivative(small_model(), random_input(small_model(), 2, 13, 1));
   expect_gradient_is_derivative(ragged_model(), random_input(ragged_model(), 3, 7, 2));
 }
 
@@ -129,9 +119,9 @@ LlamaInput packed_input(const planner::ModelSpec& spec) {
 }
 
 TEST(Transformer, DocumentsDoNotSeeEachOther) {
-  const LlamaInput input = packed_input(tiny_model());
-  expect_near_reference(tiny_model(), input);
-  expect_gradient_is_derivative(tiny_model(), input);
+  const LlamaInput input = packed_input(small_model());
+  expect_near_reference(small_model(), input);
+  expect_gradient_is_derivative(small_model(), input);
 }
 
 LlamaInput dropout_input(const planner::ModelSpec& spec) {
@@ -143,7 +133,7 @@ LlamaInput dropout_input(const planner::ModelSpec& spec) {
 }
 
 TEST(Transformer, DropoutInTrainingOnly) {
-  planner::ModelSpec spec = tiny_model();
+  planner::ModelSpec spec = small_model();
   spec.attention_dropout = 0.25;
   const LlamaInput input = dropout_input(spec);
   expect_near_reference(spec, input);
@@ -169,7 +159,7 @@ class ContextRanks : public ::testing::TestWithParam<Layout> {};
 /// 14 tokens do not divide by 3 or 4 ranks, so chunks are ragged. Documents and dropout at once: both must
 /// follow the token, not the rank.
 TEST_P(ContextRanks, GiveTheLossAndGradientsOfOneRank) {
-  planner::ModelSpec spec = tiny_model();
+  planner::ModelSpec spec = small_model();
   spec.attention_dropout = 0.2;
   LlamaInput input = random_input(spec, 2, 14, 8);
   input.documents = {0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1};
@@ -201,7 +191,7 @@ INSTANTIATE_TEST_SUITE_P(
                       Layout{"1x3", TokenLayout::kZigzag}, Layout{"u2:1x2", TokenLayout::kZigzag}));
 
 TEST(Transformer, RecomputationChangesNoBit) {
-  for (const planner::ModelSpec& spec : {tiny_model(), ragged_model()}) {
+  for (const planner::ModelSpec& spec : {small_model(), ragged_model()}) {
     const ParameterLayout layout(spec);
     const std::vector<float> parameters = random_parameters(layout, 3);
     const LlamaInput input = random_input(spec, 2, 11, 1);
@@ -214,7 +204,7 @@ TEST(Transformer, RecomputationChangesNoBit) {
 }
 
 TEST(Transformer, RecomputationKeepsLess) {
-  planner::ModelSpec spec = tiny_model();
+  planner::ModelSpec spec = small_model();
   spec.layers = 8;
   const ParameterLayout layout(spec);
   const LlamaInput input = random_input(spec, 2, 64, 1);
@@ -226,7 +216,7 @@ TEST(Transformer, RecomputationKeepsLess) {
 }
 
 TEST(Transformer, GradientsAccumulateOverMicroBatches) {
-  const planner::ModelSpec spec = tiny_model();
+  const planner::ModelSpec spec = small_model();
   const ParameterLayout layout(spec);
   const std::vector<float> parameters = random_parameters(layout, 3);
   const LlamaInput both = random_input(spec, 2, 9, 1);
@@ -255,7 +245,7 @@ TEST(Transformer, GradientsAccumulateOverMicroBatches) {
 
 /// A Transformer carries nothing from one call to the next.
 TEST(Transformer, RepeatsItself) {
-  const planner::ModelSpec spec = tiny_model();
+  const planner::ModelSpec spec = small_model();
   const ParameterLayout layout(spec);
   const std::vector<float> parameters = random_parameters(layout, 3);
   const LlamaInput input = random_input(spec, 2, 9, 1);
@@ -276,7 +266,7 @@ TEST(Transformer, RepeatsItself) {
 }
 
 TEST(Transformer, WithoutLabelsThereIsNoLossAndNoGradient) {
-  const planner::ModelSpec spec = tiny_model();
+  const planner::ModelSpec spec = small_model();
   const ParameterLayout layout(spec);
   const std::vector<float> parameters = random_parameters(layout, 3);
   LlamaInput input = random_input(spec, 2, 9, 1);
@@ -289,7 +279,7 @@ TEST(Transformer, WithoutLabelsThereIsNoLossAndNoGradient) {
 
 /// What the hook announces is final, and everything is announced once.
 TEST(Transformer, HookAnnouncesFinalGradientsOnce) {
-  for (const planner::ModelSpec& spec : {tiny_model(), ragged_model()}) {
+  for (const planner::ModelSpec& spec : {small_model(), ragged_model()}) {
     const ParameterLayout layout(spec);
     const std::vector<float> parameters = random_parameters(layout, 3);
     const LlamaInput input = random_input(spec, 2, 9, 1);
@@ -315,7 +305,7 @@ TEST(Transformer, HookAnnouncesFinalGradientsOnce) {
 }
 
 TEST(Transformer, StepsAllocateNoBuffers) {
-  const planner::ModelSpec spec = tiny_model();
+  const planner::ModelSpec spec = small_model();
   const ParameterLayout layout(spec);
   const std::vector<float> parameters = random_parameters(layout, 3);
   const LlamaInput input = random_input(spec, 2, 64, 1);

@@ -10,21 +10,10 @@
 #include "algos/base/random.h"
 #include "kernels/optim/adamw.h"
 #include "runtime/comm/local_comm.h"
+#include "tests/support/model_spec.h"
 
 namespace tessera::runtime {
 namespace {
-
-planner::ModelSpec odd_model() {
-  planner::ModelSpec spec;
-  spec.hidden_size = 12;  // vectors of 12 floats leave gaps of 4 in the flat buffer
-  spec.intermediate_size = 20;
-  spec.layers = 2;
-  spec.heads = 3;
-  spec.kv_heads = 1;
-  spec.head_dim = 4;
-  spec.vocab_size = 37;
-  return spec;
-}
 
 // Integers: sums over ranks are exact in any order, so that ranks differ by nothing but the shards.
 float gradient_of(int rank, int step, std::int64_t i) {
@@ -78,7 +67,7 @@ class ShardedAdamwTest : public ::testing::TestWithParam<Case> {};
 
 TEST_P(ShardedAdamwTest, EqualsOneUnshardedOptimizerBitForBit) {
   const auto [ranks, bucket, hook] = GetParam();
-  const ParameterLayout layout(odd_model());
+  const ParameterLayout layout(support::small_model());
   std::vector<double> squares;
   const std::vector<float> expected = unsharded(layout, ranks, squares);
   std::mutex mutex;
@@ -132,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(Ranks, ShardedAdamwTest,
                                            Case{4, 3, false}));
 
 TEST(ShardedAdamw, ShardsCoverTheFlatBufferOnce) {
-  const ParameterLayout layout(odd_model());
+  const ParameterLayout layout(support::small_model());
   constexpr int kRanks = 3;
   std::mutex mutex;
   std::vector<FlatRange> all;
