@@ -23,8 +23,8 @@
 namespace tessera::kserver {
 
 struct FairOptions {
-  double eps = 0.1;                  // kMinEps..1
-  std::optional<Distance> additive;  // nothing: the theorem's
+  double eps = 0.1;                       // kMinEps..1
+  std::optional<Distance> additive = {};  // nothing: the theorem's
 };
 
 inline constexpr double kMinEps = 1e-6;

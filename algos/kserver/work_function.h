@@ -8,10 +8,10 @@
 /// Kept as an optimal assignment of predecessors (starts, past requests) to successors (later requests, the
 /// roles' places), as in optimum.h. A request adds one predecessor and one successor, and the mover's place
 /// changes: two shortest augmenting paths.
-/// Cost      (2k-1)-competitive on any metric. The past is kept: O(k + t) memory and O((k + t)^2) time at
+/// Cost      (2k-1)-competitive on any metric. The past is kept: O(k + t) memory, and O((k + t)^2) time at
 /// worst
-///           for request t; 1000 requests with k = 8 take about 0.1 s. For long runs on lines and trees
-///           Double Coverage is the cheaper choice.
+///           for request t; about 1 ms each after 1000 requests. For long runs on lines and trees Double
+///           Coverage is the cheaper choice.
 /// Source    the flow form is due to Rudec, Baumgartner & Manger 2013.
 #pragma once
 

@@ -1,13 +1,14 @@
 #include "tests/algos/kserver/lemon_optimum.h"
 
 #include <algorithm>
+#include <chrono>
 #include <lemon/maps.h>
 #include <lemon/network_simplex.h>
 #include <lemon/smart_graph.h>
 
 namespace tessera::kserver::test {
 
-std::int64_t lemon_optimum(int servers, int requests, const std::vector<std::int64_t>& starts,
+LemonOptimum lemon_optimum(int servers, int requests, const std::vector<std::int64_t>& starts,
                            const std::vector<std::int64_t>& distances) {
   using Graph = lemon::SmartDigraph;
   using Simplex = lemon::NetworkSimplex<Graph, std::int64_t, std::int64_t>;
@@ -51,8 +52,10 @@ std::int64_t lemon_optimum(int servers, int requests, const std::vector<std::int
   const lemon::ConstMap<Graph::Arc, std::int64_t> one(1);
   Simplex simplex(graph);
   simplex.upperMap(one).costMap(cost).stSupply(source, sink, servers);
+  const auto start = std::chrono::steady_clock::now();
   simplex.run();
-  return simplex.totalCost<std::int64_t>() + reward * requests;
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  return {simplex.totalCost<std::int64_t>() + reward * requests, time.count()};
 }
 
 }  // namespace tessera::kserver::test

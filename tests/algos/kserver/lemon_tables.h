@@ -19,7 +19,7 @@ struct LemonTables {
       for (const Point to : instance.requests) distances.push_back(metric.distance(from, to));
     }
   }
-  [[nodiscard]] std::int64_t solve() const { return lemon_optimum(servers, requests, starts, distances); }
+  [[nodiscard]] LemonOptimum solve() const { return lemon_optimum(servers, requests, starts, distances); }
 
   int servers;
   int requests;

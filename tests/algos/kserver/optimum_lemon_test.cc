@@ -17,7 +17,7 @@ TEST(Optimum, EqualsLemonsNetworkSimplex) {
     const int k = 1 + static_cast<int>(test::between(random, 0, 15));
     const Instance instance = test::random_instance(random, *metric, k, 20 + 5 * round);
     const test::LemonTables tables(*metric, instance);
-    const std::int64_t expected = tables.solve();
+    const std::int64_t expected = tables.solve().cost;
     EXPECT_EQ(optimum(*metric, instance, Form::kDense)->cost, expected) << round;
     EXPECT_EQ(optimum(*metric, instance, Form::kTimeExpanded)->cost, expected) << round;
   }
