@@ -10,6 +10,7 @@
 #include "planner/tools/check_command.h"
 #include "planner/tools/command.h"
 #include "planner/tools/evaluate_command.h"
+#include "planner/tools/plan_command.h"
 
 namespace tessera::planner::tools {
 namespace {
@@ -23,6 +24,7 @@ int main_of(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Exit status: 0 success, 1 system failure, 2 wrong input or no plan.");
   const std::vector<Command> commands = {
+      add_plan_command(app),
       add_evaluate_command(app),
       add_check_command(app),
   };
