@@ -6,12 +6,11 @@
 ///   specified.
 ///
 /// Kept as an optimal assignment of predecessors (starts, past requests) to successors (later requests, the
-/// roles' places), as in optimum.h. A request adds one predecessor and one successor, and the mover's place
-/// changes: two shortest augmenting paths.
-/// Cost      (2k-1)-competitive on any metric. The past is kept: O(k + t) memory, and O((k + t)^2) time at
-/// worst
-///           for request t; about 1 ms each after 1000 requests. For long runs on lines and trees Double
-///           Coverage is the cheaper choice.
+/// roles' places), in the time-expanded form of optimum.h. A request adds one predecessor and one successor,
+/// and the mover's place changes: two shortest augmenting paths. Cost      (2k-1)-competitive on any metric.
+/// The past is kept: O(k + t) memory, and at worst
+///           O((k + n) t log t) time for request t, n the number of different points requested. For long runs
+///           on lines and trees Double Coverage is the cheaper choice.
 /// Source    the flow form is due to Rudec, Baumgartner & Manger 2013.
 #pragma once
 
@@ -28,12 +27,12 @@ class WorkFunction final : public OnPoints {
 
  private:
   // Predecessors: 0..k-1 the starts, k + t request t. Successors: 0..k-1 the roles' places, k + t request t.
-  // A start or request u may precede every place and every later request.
+  // Each may precede every place, and the requests behind it up to the next one of its own point.
   Role move_to(Point request) override;
-  [[nodiscard]] bool may_precede(std::size_t x, std::size_t y) const;
+  void add_request(Point request);
+  /// Role `role` stands on `place`; nobody goes there yet.
+  void set_place(std::size_t role, Point place);
   [[nodiscard]] Distance distance(std::size_t x, std::size_t y) const;
-  /// The largest dual that keeps d(x,y) >= left[x] + right[y] for all x.
-  [[nodiscard]] Distance free_dual(std::size_t y) const;
   void assign(std::size_t free_x, std::size_t free_y);
 
   std::size_t k_;
@@ -42,6 +41,8 @@ class WorkFunction final : public OnPoints {
   std::vector<Distance> left_;  // d(x,y) >= left[x] + right[y], equal where x precedes y
   std::vector<Distance> right_;
   std::vector<std::size_t> predecessor_;  // of a successor
+  std::vector<std::size_t> end_;          // of a predecessor: one past the last request it may precede
+  std::vector<std::size_t> open_;         // predecessors that may precede the next request
 };
 
 }  // namespace tessera::kserver
