@@ -97,6 +97,8 @@ class CostModel {
   [[nodiscard]] double gradient_bytes() const;   // of one parameter on the wire
   [[nodiscard]] double parameter_bytes() const;  // of one parameter on the wire and in memory
 
+  /// Messages that leave the node: as measured, else as the cluster says. Its devices share it.
+  [[nodiscard]] const LinkCurve& inter(int node) const;
   /// One micro-batch across a stage boundary, one direction.
   [[nodiscard]] double boundary_bytes(const StageShape& shape) const;  // of one device
   [[nodiscard]] double send_s(double bytes, DeviceSlot from, DeviceSlot to, int concurrent = 1) const;
@@ -123,7 +125,6 @@ class CostModel {
   [[nodiscard]] LayerCost analytic_embedding(DeviceClass device, const StageShape& shape) const;
   [[nodiscard]] LayerCost analytic_head(DeviceClass device, const StageShape& shape) const;
   [[nodiscard]] const LinkCurve& intra(int node) const;
-  [[nodiscard]] const LinkCurve& inter(int node) const;
   [[nodiscard]] double between_s(double bytes, int from, int to) const;
   /// The link between the cells of a stage: of one node where every node of the class has room for all.
   [[nodiscard]] double context_link_s(DeviceClass device, const StageShape& shape, double bytes) const;

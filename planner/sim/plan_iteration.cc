@@ -47,10 +47,10 @@ class Adapter {
   Iteration iteration() const {
     Iteration out;
     out.norm_barrier = cost_.train().clip > 0;
-    for (const NodeSpec& node : cost_.cluster().nodes) {
+    for (int n = 0; n < static_cast<int>(cost_.cluster().nodes.size()); ++n) {
       // A cluster of one node may have no network at all; nothing loads its NIC then.
-      const double rate = node.inter.empty() ? 1 : node.inter.bytes_per_s();
-      out.nic_bytes_per_s.insert(out.nic_bytes_per_s.end(), 2, rate);
+      const LinkCurve& link = cost_.inter(n);
+      out.nic_bytes_per_s.insert(out.nic_bytes_per_s.end(), 2, link.empty() ? 1 : link.bytes_per_s());
     }
     for (int g = 0; g < static_cast<int>(plan_.groups.size()); ++g) out.groups.push_back(group(g));
     for (const SegmentCost& segment : estimate_.segments) out.segments.push_back(this->segment(segment));

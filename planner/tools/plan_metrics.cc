@@ -83,7 +83,7 @@ PlanMetrics plan_metrics(const Plan& plan, const CostModel& cost, const sim::Pla
     }
     NodeMetrics row{node.name, node.devices, used[n], state[n], {}, 0};
     const double fixed = assumptions.detect_s + assumptions.restart_s;
-    const double rate = node.inter.bytes_per_s();
+    const double rate = cost.inter(static_cast<int>(n)).bytes_per_s();
     if (used_nodes > 1 && rate > 0) row.recovery_peers_s = fixed + state[n] / rate;
     row.recovery_cloud_s = fixed + state[n] / assumptions.cloud_bytes_per_s;
     metrics.nodes.push_back(row);
