@@ -8,10 +8,9 @@
 #include "runtime/comm/collectives.h"
 
 namespace tessera::runtime {
-namespace {
 
 /// The part of a tensor that one message carries: some of its tokens, some of its heads.
-struct View {
+struct HeadExchange::View {
   std::int64_t tokens = 0;                          // of the whole tensor
   const std::vector<std::int64_t>* rows = nullptr;  // which tokens; null: all
   int heads = 0;                                    // of the whole tensor
@@ -28,9 +27,11 @@ struct View {
   }
 };
 
+namespace {
+
 /// Calls move(offset in the tensor, length) over the part, in the order in which it travels; the same on
 /// both sides: [B][token][head, width], or [B][head][token].
-template <class Move>
+template <class View, class Move>
 void walk(const View& view, std::int64_t sequences, const Move& move) {
   const std::int64_t rows = view.row_count();
   for (std::int64_t s = 0; s < sequences; ++s) {
@@ -51,8 +52,10 @@ void walk(const View& view, std::int64_t sequences, const Move& move) {
 }  // namespace
 
 HeadExchange::HeadExchange(Communicator& group, std::int64_t sequences,
-                           std::vector<std::vector<std::int32_t>> positions, std::int64_t floats_per_token)
-    : group_(group), sequences_(sequences) {
+                           std::vector<std::vector<std::int32_t>> positions, std::int64_t floats_per_token,
+                           int piece, int pieces)
+    : group_(group), sequences_(sequences), piece_(piece), pieces_(pieces) {
+  TS_REQUIRE(piece >= 0 && piece < pieces, piece, pieces);
   TS_REQUIRE(static_cast<int>(positions.size()) == group.size(), positions.size(), group.size());
   std::vector<std::int32_t> all;
   for (const auto& of_rank : positions) all.insert(all.end(), of_rank.begin(), of_rank.end());
@@ -70,39 +73,47 @@ HeadExchange::HeadExchange(Communicator& group, std::int64_t sequences,
   receive_ = kernels::Buffer<float>(most);
 }
 
-void HeadExchange::heads_to_ranks(std::span<const ExchangedTensor> tensors, const TileMeter& meter) {
-  exchange(tensors, true, meter);
+/// Own tokens with the piece's heads of rank w.
+HeadExchange::View HeadExchange::by_token_owner(const ExchangedTensor& tensor, int w) const {
+  const int share = tensor.heads / group_.size();
+  const int count = share / pieces_;
+  const auto self = static_cast<std::size_t>(group_.rank().value);
+  return {static_cast<std::int64_t>(place_[self].size()),
+          nullptr,
+          tensor.heads,
+          w * share + piece_ * count,
+          count,
+          tensor.width,
+          tensor.by_head};
 }
 
-void HeadExchange::tokens_to_ranks(std::span<const ExchangedTensor> tensors, const TileMeter& meter) {
-  exchange(tensors, false, meter);
+/// The tokens of rank w with own heads of the piece.
+HeadExchange::View HeadExchange::by_head_owner(const ExchangedTensor& tensor, int w) const {
+  const int count = tensor.heads / group_.size() / pieces_;
+  return {all_tokens_, &place_[static_cast<std::size_t>(w)], count, 0, count, tensor.width, tensor.by_head};
 }
 
-void HeadExchange::exchange(std::span<const ExchangedTensor> tensors, bool to_heads, const TileMeter& meter) {
-  const int u = group_.size();
-  const int self = group_.rank().value;
-  const auto own_tokens = static_cast<std::int64_t>(place_[static_cast<std::size_t>(self)].size());
-  // Own tokens with the heads of rank w, or the tokens of rank w with own heads.
-  const auto by_token_owner = [&](const ExchangedTensor& tensor, int w) {
-    return View{own_tokens,       nullptr,      tensor.heads,  w * (tensor.heads / u),
-                tensor.heads / u, tensor.width, tensor.by_head};
-  };
-  const auto by_head_owner = [&](const ExchangedTensor& tensor, int w) {
-    return View{all_tokens_,      &place_[static_cast<std::size_t>(w)],
-                tensor.heads / u, 0,
-                tensor.heads / u, tensor.width,
-                tensor.by_head};
-  };
+void HeadExchange::start_heads_to_ranks(std::span<const ExchangedTensor> tensors, const TileMeter& meter) {
+  start(tensors, true, meter);
+}
 
-  Nanoseconds start = meter.clock->now();
+void HeadExchange::start_tokens_to_ranks(std::span<const ExchangedTensor> tensors, const TileMeter& meter) {
+  start(tensors, false, meter);
+}
+
+void HeadExchange::start(std::span<const ExchangedTensor> tensors, bool to_heads, const TileMeter& meter) {
+  tensors_.assign(tensors.begin(), tensors.end());
+  to_heads_ = to_heads;
+  const Nanoseconds begin = meter.clock->now();
   std::vector<std::span<const std::byte>> send;
   std::vector<std::span<std::byte>> receive;
   float* out = send_.data();
   float* in = receive_.data();
-  for (int w = 0; w < u; ++w) {
+  for (int w = 0; w < group_.size(); ++w) {
     float* const first = out;
     std::int64_t expected = 0;
-    for (const ExchangedTensor& tensor : tensors) {
+    for (const ExchangedTensor& tensor : tensors_) {
+      TS_REQUIRE(tensor.heads % (group_.size() * pieces_) == 0, tensor.heads, group_.size(), pieces_);
       const View leaves = to_heads ? by_token_owner(tensor, w) : by_head_owner(tensor, w);
       const View comes = to_heads ? by_head_owner(tensor, w) : by_token_owner(tensor, w);
       walk(leaves, sequences_, [&](std::int64_t offset, std::int64_t length) {
@@ -117,24 +128,26 @@ void HeadExchange::exchange(std::span<const ExchangedTensor> tensors, bool to_he
   }
   TS_REQUIRE(out - send_.data() <= send_.size() && in - receive_.data() <= receive_.size(),
              out - send_.data(), in - receive_.data(), send_.size());
-  start = meter.record("pack_heads", 0, 0, start, &AttentionTimes::compute_s);
+  posted_ = meter.record("pack_heads", 0, 0, begin, &AttentionTimes::compute_s);
+  request_ = iall_to_all(group_, send, receive, Traffic::kHeadExchange);
+}
 
-  Request request = iall_to_all(group_, send, receive, Traffic::kHeadExchange);
-  group_.wait(request);
-  meter.times->transfer_s += seconds(meter.clock->now() - start);
-  start = meter.record("head_exchange", 0, 0, start, &AttentionTimes::exposed_wait_s);
-
+void HeadExchange::finish(const TileMeter& meter) {
+  Nanoseconds begin = meter.clock->now();
+  group_.wait(request_);
+  meter.times->transfer_s += seconds(meter.clock->now() - posted_);
+  begin = meter.record("head_exchange", 0, 0, begin, &AttentionTimes::exposed_wait_s);
   const float* from = receive_.data();
-  for (int w = 0; w < u; ++w) {
-    for (const ExchangedTensor& tensor : tensors) {
-      const View comes = to_heads ? by_head_owner(tensor, w) : by_token_owner(tensor, w);
+  for (int w = 0; w < group_.size(); ++w) {
+    for (const ExchangedTensor& tensor : tensors_) {
+      const View comes = to_heads_ ? by_head_owner(tensor, w) : by_token_owner(tensor, w);
       walk(comes, sequences_, [&](std::int64_t offset, std::int64_t length) {
         std::memcpy(tensor.to + offset, from, static_cast<std::size_t>(length) * sizeof(float));
         from += length;
       });
     }
   }
-  meter.record("unpack_heads", 0, 0, start, &AttentionTimes::compute_s);
+  meter.record("unpack_heads", 0, 0, begin, &AttentionTimes::compute_s);
 }
 
 }  // namespace tessera::runtime

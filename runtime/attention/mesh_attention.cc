@@ -31,10 +31,10 @@ std::string fingerprint(const AttentionConfig& c) {
   };
   return fmt::format(
       "mesh u{}:({}.{})x({}.{}), layout {}, {} sequences of {} tokens, {}/{} heads of {}, causal {}, window "
-      "{}, scale {}, dropout {}, costs {} and {}",
+      "{}, scale {}, dropout {}, {} head pieces, costs {} and {}",
       c.shape.heads, c.shape.q.outer, c.shape.q.inner, c.shape.kv.outer, c.shape.kv.inner,
       token_layout_name(c.layout), c.dims.batch, c.dims.tokens, c.dims.heads, c.dims.kv_heads,
-      c.dims.head_dim, c.causal, c.window, c.scale, c.dropout, costs(c.forward_costs),
+      c.dims.head_dim, c.causal, c.window, c.scale, c.dropout, c.head_pieces, costs(c.forward_costs),
       costs(c.backward_costs));
 }
 
@@ -77,15 +77,16 @@ std::vector<char> visited_slots(const MeshShape& shape, const ChunkMask& mask, b
   return visited;
 }
 
-TileGeometry make_geometry(const AttentionConfig& config, const ChunkMask& mask, int rank) {
+/// The tile with the `piece`-th part of the rank's heads.
+TileGeometry make_geometry(const AttentionConfig& config, const ChunkMask& mask, int rank, int piece) {
   const MeshShape& shape = config.shape;
   const int super_rank = rank / shape.heads;
   TileGeometry tile;
   tile.batch = config.dims.batch;
-  tile.heads = config.dims.heads / shape.heads;
-  tile.kv_heads = config.dims.kv_heads / shape.heads;
+  tile.heads = config.dims.heads / shape.heads / config.head_pieces;
+  tile.kv_heads = config.dims.kv_heads / shape.heads / config.head_pieces;
   tile.head_dim = config.dims.head_dim;
-  tile.first_head = config.first_head + rank % shape.heads * tile.heads;
+  tile.first_head = config.first_head + (rank % shape.heads * config.head_pieces + piece) * tile.heads;
   const TileAssignment assignment(shape);
   const auto chunk = [&](Chunk which) {
     return ChunkTokens(super_rank_positions(shape, config.layout, config.dims.tokens, which.value),
@@ -107,6 +108,34 @@ OwnSlot own_slot(const MeshShape& shape) {
   return {exchanged || shape.a() > 1, exchanged, exchanged || shape.b() > 1, exchanged};
 }
 
+/// What one piece of the rank's heads is computed with. Without head-parallel ranks there is one, of all
+/// heads.
+struct Piece {
+  Piece(const AttentionConfig& config, const ChunkMask& mask, int rank, int piece)
+      : tile(make_geometry(config, mask, rank, piece)), buffers(tile, own_slot(config.shape)) {}
+
+  /// Own tensors in this piece's buffers.
+  [[nodiscard]] OwnForward own_forward() {
+    float* const pair = buffers.column_bundle(0);
+    float* const o = buffers.row_partial(0);
+    return {buffers.row_bundle(0), pair, pair + tile.key_floats(0), o, o + tile.query_floats(0)};
+  }
+  [[nodiscard]] OwnBackward own_backward() {
+    const std::int64_t queries = tile.query_floats(0);
+    const std::int64_t key = tile.key_floats(0);
+    float* const bundle = buffers.row_bundle(0);
+    float* const pair = buffers.column_bundle(0);
+    float* const grad = buffers.column_grad(0);
+    return {bundle,    bundle + queries, bundle + 2 * queries,   bundle + 2 * queries + tile.stat_floats(0),
+            pair,      pair + key,       buffers.row_partial(0), grad,
+            grad + key};
+  }
+
+  TileGeometry tile;
+  TileBuffers buffers;
+  std::optional<HeadExchange> exchange;
+};
+
 class Executor final : public MeshAttention {
  public:
   Executor(Communicator& comm, const AttentionConfig& config, const Clock& clock)
@@ -118,31 +147,21 @@ class Executor final : public MeshAttention {
         share_(comm.rank().value % config.shape.heads),
         positions_(
             token_positions(config.layout, config.dims.tokens, config.shape.ranks(), comm.rank().value)),
-        mask_(mask_of(config, {})),
-        tile_(make_geometry(config, mask_, comm.rank().value)),
-        buffers_(tile_, own_slot(config.shape)) {
+        mask_(mask_of(config, {})) {
+    for (int i = 0; i < config.head_pieces; ++i) {
+      pieces_.push_back(std::make_unique<Piece>(config, mask_, comm.rank().value, i));
+    }
     make_programs();
     const MeshShape& shape = config.shape;
     const int u = assignment_.kv_index(super_rank_);
     const int v = assignment_.q_index(super_rank_);
     q_ring_ = split_if(shape.a() > 1, comm, u * shape.heads + share_, v);
     kv_ring_ = split_if(shape.b() > 1, comm, v * shape.heads + share_, u);
-    head_group_ = split_if(shape.heads > 1, comm, super_rank_, share_);
+    head_group_ = split_if(exchanged(), comm, super_rank_, share_);
     if (config_.scale == 0) config_.scale = 1.0F / std::sqrt(static_cast<float>(config.dims.head_dim));
-    const std::int64_t own_floats = config.dims.batch * own_tokens() * config.dims.heads;
-    if (shape.heads > 1) {
-      std::vector<std::vector<std::int32_t>> positions;
-      for (int w = 0; w < shape.heads; ++w) {
-        positions.push_back(
-            token_positions(config.layout, config.dims.tokens, shape.ranks(), super_rank_ * shape.heads + w));
-      }
-      // The backward pass has the most: Q, dO, lse, delta, K, V.
-      const std::int64_t floats_per_token =
-          2 * tile_.batch *
-          (std::int64_t{tile_.heads} * (tile_.head_dim + 1) + std::int64_t{tile_.kv_heads} * tile_.head_dim);
-      exchange_.emplace(*head_group_, tile_.batch, std::move(positions), floats_per_token);
-      delta_ = kernels::Buffer<float>(std::max<std::int64_t>(own_floats, 1));
-    } else if (shape.a() == 1) {
+    if (exchanged()) make_exchanges();
+    if (exchanged() || shape.a() == 1) {
+      const std::int64_t own_floats = config.dims.batch * own_tokens() * config.dims.heads;
       delta_ = kernels::Buffer<float>(std::max<std::int64_t>(own_floats, 1));
     }
   }
@@ -150,27 +169,34 @@ class Executor final : public MeshAttention {
   void forward(const float* q, const float* k, const float* v, float* o, float* lse,
                const AttentionCall& call) override {
     const Nanoseconds start = begin(call);
-    const std::int64_t key = tile_.key_floats(0);
-    float* const bundle = buffers_.row_bundle(0);
-    float* const pair = buffers_.column_bundle(0);
-    OwnForward own{q, k, v, o, lse};
-    if (exchange_) {
-      own = {bundle, pair, pair + key, buffers_.row_partial(0),
-             buffers_.row_partial(0) + tile_.query_floats(0)};
-      const std::vector<ExchangedTensor> in = {query(q, bundle), key_value(k, pair),
-                                               key_value(v, pair + key)};
-      exchange_->heads_to_ranks(in, meter());
-    } else if (pair != nullptr) {
-      const Nanoseconds pack = clock_.now();
-      own.k = copy(pair, k, key);
-      own.v = copy(pair + key, v, key);
-      meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
-    }
-    ForwardTile work(tile_, buffers_, tile_call(call), own);
-    run_tile(*forward_program_, work, rings(), meter());
-    if (exchange_) {
-      const std::vector<ExchangedTensor> out = {query(own.o, o), statistic(own.lse, lse)};
-      exchange_->tokens_to_ranks(out, meter());
+    if (exchanged()) {
+      // The pieces in turn: while one is computed with, the next one's heads come in and the last one's
+      // leave.
+      for (const auto& piece : pieces_) {
+        float* const pair = piece->buffers.column_bundle(0);
+        const std::vector<ExchangedTensor> in = {query(q, piece->buffers.row_bundle(0)), key_value(k, pair),
+                                                 key_value(v, pair + piece->tile.key_floats(0))};
+        piece->exchange->start_heads_to_ranks(in, meter());
+      }
+      for (const auto& piece : pieces_) {
+        piece->exchange->finish(meter());
+        const OwnForward own = piece->own_forward();
+        run_forward(*piece, own, call);
+        const std::vector<ExchangedTensor> out = {query(own.o, o), statistic(own.lse, lse)};
+        piece->exchange->start_tokens_to_ranks(out, meter());
+      }
+      for (const auto& piece : pieces_) piece->exchange->finish(meter());
+    } else {
+      Piece& piece = *pieces_.front();
+      OwnForward own{q, k, v, o, lse};
+      if (float* const pair = piece.buffers.column_bundle(0); pair != nullptr) {
+        const std::int64_t key = piece.tile.key_floats(0);
+        const Nanoseconds pack = clock_.now();
+        own.k = copy(pair, k, key);
+        own.v = copy(pair + key, v, key);
+        meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
+      }
+      run_forward(piece, own, call);
     }
     end(start);
   }
@@ -178,56 +204,53 @@ class Executor final : public MeshAttention {
   void backward(const float* q, const float* k, const float* v, const float* o, const float* lse,
                 const float* d_o, float* dq, float* dk, float* dv, const AttentionCall& call) override {
     const Nanoseconds start = begin(call);
-    const std::int64_t queries = tile_.query_floats(0);
-    const std::int64_t stats = tile_.stat_floats(0);
-    const std::int64_t key = tile_.key_floats(0);
-    float* const bundle = buffers_.row_bundle(0);
-    float* const pair = buffers_.column_bundle(0);
     // The owner forms delta, so that O need not travel.
-    float* const delta = delta_.size() > 0 ? delta_.data() : bundle + 2 * queries + stats;
-    form_delta(delta, d_o, o);
-
-    OwnBackward own{q, d_o, lse, delta, k, v, dq, dk, dv};
-    if (bundle != nullptr) {
-      own.q = bundle;
-      own.d_o = bundle + queries;
-      own.lse = bundle + 2 * queries;
-      own.delta = bundle + 2 * queries + stats;
-    }
-    if (pair != nullptr) {
-      own.k = pair;
-      own.v = pair + key;
-    }
-    if (exchange_) {
-      own.dq = buffers_.row_partial(0);
-      own.dk = buffers_.column_grad(0);
-      own.dv = own.dk + key;
-      const std::vector<ExchangedTensor> in = {query(q, bundle),
-                                               query(d_o, bundle + queries),
-                                               statistic(lse, bundle + 2 * queries),
-                                               statistic(delta, bundle + 2 * queries + stats),
-                                               key_value(k, pair),
-                                               key_value(v, pair + key)};
-      exchange_->heads_to_ranks(in, meter());
+    if (exchanged()) {
+      form_delta(delta_.data(), d_o, o);
+      for (const auto& piece : pieces_) {
+        const std::int64_t queries = piece->tile.query_floats(0);
+        const std::int64_t stats = piece->tile.stat_floats(0);
+        float* const bundle = piece->buffers.row_bundle(0);
+        float* const pair = piece->buffers.column_bundle(0);
+        const std::vector<ExchangedTensor> in = {query(q, bundle),
+                                                 query(d_o, bundle + queries),
+                                                 statistic(lse, bundle + 2 * queries),
+                                                 statistic(delta_.data(), bundle + 2 * queries + stats),
+                                                 key_value(k, pair),
+                                                 key_value(v, pair + piece->tile.key_floats(0))};
+        piece->exchange->start_heads_to_ranks(in, meter());
+      }
+      for (const auto& piece : pieces_) {
+        piece->exchange->finish(meter());
+        const OwnBackward own = piece->own_backward();
+        run_backward(*piece, own, call);
+        const std::vector<ExchangedTensor> out = {query(own.dq, dq), key_value(own.dk, dk),
+                                                  key_value(own.dv, dv)};
+        piece->exchange->start_tokens_to_ranks(out, meter());
+      }
+      for (const auto& piece : pieces_) piece->exchange->finish(meter());
     } else {
+      Piece& piece = *pieces_.front();
+      const std::int64_t queries = piece.tile.query_floats(0);
+      const std::int64_t stats = piece.tile.stat_floats(0);
+      const std::int64_t key = piece.tile.key_floats(0);
+      float* const bundle = piece.buffers.row_bundle(0);
+      float* const pair = piece.buffers.column_bundle(0);
+      float* const delta = delta_.size() > 0 ? delta_.data() : bundle + 2 * queries + stats;
+      form_delta(delta, d_o, o);
+      OwnBackward own{q, d_o, lse, delta, k, v, dq, dk, dv};
       const Nanoseconds pack = clock_.now();
       if (bundle != nullptr) {
-        copy(bundle, q, queries);
-        copy(bundle + queries, d_o, queries);
-        copy(bundle + 2 * queries, lse, stats);
+        own.q = copy(bundle, q, queries);
+        own.d_o = copy(bundle + queries, d_o, queries);
+        own.lse = copy(bundle + 2 * queries, lse, stats);
       }
       if (pair != nullptr) {
-        copy(pair, k, key);
-        copy(pair + key, v, key);
+        own.k = copy(pair, k, key);
+        own.v = copy(pair + key, v, key);
       }
       meter().record("pack", 0, 0, pack, &AttentionTimes::compute_s);
-    }
-    BackwardTile work(tile_, buffers_, tile_call(call), own);
-    run_tile(*backward_program_, work, rings(), meter());
-    if (exchange_) {
-      const std::vector<ExchangedTensor> out = {query(own.dq, dq), key_value(own.dk, dk),
-                                                key_value(own.dv, dv)};
-      exchange_->tokens_to_ranks(out, meter());
+      run_backward(piece, own, call);
     }
     end(start);
   }
@@ -239,6 +262,7 @@ class Executor final : public MeshAttention {
   }
 
  private:
+  [[nodiscard]] bool exchanged() const { return config_.shape.heads > 1; }
   [[nodiscard]] std::int64_t own_tokens() const { return static_cast<std::int64_t>(positions_.size()); }
   [[nodiscard]] TileMeter meter() { return {&clock_, &times_, &observer_}; }
   [[nodiscard]] TileRings rings() const { return {&comm_, q_ring_.get(), kv_ring_.get()}; }
@@ -254,6 +278,32 @@ class Executor final : public MeshAttention {
   }
   [[nodiscard]] ExchangedTensor statistic(const float* from, float* to) const {
     return {from, to, config_.dims.heads, 1, true};
+  }
+
+  void make_exchanges() {
+    std::vector<std::vector<std::int32_t>> positions;
+    for (int w = 0; w < config_.shape.heads; ++w) {
+      positions.push_back(token_positions(config_.layout, config_.dims.tokens, config_.shape.ranks(),
+                                          super_rank_ * config_.shape.heads + w));
+    }
+    for (std::size_t i = 0; i < pieces_.size(); ++i) {
+      const TileGeometry& tile = pieces_[i]->tile;
+      // The backward pass has the most: Q, dO, lse, delta, K, V.
+      const std::int64_t floats_per_token =
+          2 * tile.batch *
+          (std::int64_t{tile.heads} * (tile.head_dim + 1) + std::int64_t{tile.kv_heads} * tile.head_dim);
+      pieces_[i]->exchange.emplace(*head_group_, tile.batch, positions, floats_per_token, static_cast<int>(i),
+                                   config_.head_pieces);
+    }
+  }
+
+  void run_forward(Piece& piece, const OwnForward& own, const AttentionCall& call) {
+    ForwardTile work(piece.tile, piece.buffers, tile_call(call), own);
+    run_tile(*forward_program_, work, rings(), meter());
+  }
+  void run_backward(Piece& piece, const OwnBackward& own, const AttentionCall& call) {
+    BackwardTile work(piece.tile, piece.buffers, tile_call(call), own);
+    run_tile(*backward_program_, work, rings(), meter());
   }
 
   static float* copy(float* to, const float* from, std::int64_t count) {
@@ -278,8 +328,10 @@ class Executor final : public MeshAttention {
   void set_documents(std::span<const std::int32_t> documents) {
     if (std::ranges::equal(documents, documents_)) return;
     documents_.assign(documents.begin(), documents.end());
-    for (ChunkTokens& chunk : tile_.rows) chunk.set_documents(documents, config_.dims.tokens);
-    for (ChunkTokens& chunk : tile_.columns) chunk.set_documents(documents, config_.dims.tokens);
+    for (const auto& piece : pieces_) {
+      for (ChunkTokens& chunk : piece->tile.rows) chunk.set_documents(documents, config_.dims.tokens);
+      for (ChunkTokens& chunk : piece->tile.columns) chunk.set_documents(documents, config_.dims.tokens);
+    }
     ChunkMask mask = mask_of(config_, documents);
     if (mask == mask_) return;
     mask_ = std::move(mask);
@@ -289,8 +341,11 @@ class Executor final : public MeshAttention {
   void make_programs() {
     forward_program_.emplace(Pass::kForward, config_.shape, config_.forward_costs, mask_, super_rank_);
     backward_program_.emplace(Pass::kBackward, config_.shape, config_.backward_costs, mask_, super_rank_);
-    buffers_.reserve_staging(std::max(forward_program_->staging(true), backward_program_->staging(true)),
-                             backward_program_->staging(false));
+    for (const auto& piece : pieces_) {
+      piece->buffers.reserve_staging(
+          std::max(forward_program_->staging(true), backward_program_->staging(true)),
+          backward_program_->staging(false));
+    }
   }
   void end(Nanoseconds start) { times_.total_s = seconds(clock_.now() - start); }
 
@@ -315,14 +370,12 @@ class Executor final : public MeshAttention {
   std::vector<std::int32_t> positions_;
   std::vector<std::int32_t> documents_;  // of the last call
   ChunkMask mask_;                       // with those documents
-  TileGeometry tile_;
-  TileBuffers buffers_;
+  std::vector<std::unique_ptr<Piece>> pieces_;
   std::optional<TileProgram> forward_program_;  // for mask_
   std::optional<TileProgram> backward_program_;
   std::unique_ptr<Communicator> q_ring_;
   std::unique_ptr<Communicator> kv_ring_;
   std::unique_ptr<Communicator> head_group_;
-  std::optional<HeadExchange> exchange_;
   kernels::Buffer<float> delta_;  // own tokens, all heads; where the row bundle has no place for it
   AttentionTimes times_;
   std::function<void(const AttentionEvent&)> observer_;

@@ -14,10 +14,10 @@
 ///           documents. None is refused. Dropout is keyed by position and global head: the same mask on
 ///           every shape, layout and pass.
 /// Messages  per call and rank: a-1 of Q (backward: Q, dO, lse, delta), b-1 of K with V, a-1 of partial O
-///           with lse (backward: dQ), backward b-1 of dK with dV; 2(u-1) of head exchange. Where causality,
-///           the window or the call's documents leave blocks without work, chunks travel only to the ranks
-///           that use them and only partials with something in them come back (ring_messages.h). Bytes:
-///           volume.h.
+///           with lse (backward: dQ), backward b-1 of dK with dV; 2(u-1) of head exchange; all of them once
+///           per head piece. Where causality, the window or the call's documents leave blocks without work,
+///           chunks travel only to the ranks that use them and only partials with something in them come back
+///           (ring_messages.h). Bytes: volume.h.
 /// Memory    a rows of Q and partial O, b columns of K, V, allocated once per MeshAttention in the
 ///           constructor; the backward pass adds dO, dQ per row and dK, dV per column. Own tensors stay in
 ///           the caller's arrays where they need not travel. Layout in tile_buffers.h.
@@ -54,6 +54,10 @@ struct AttentionConfig {
   float scale = 0;          // 0: 1 / sqrt(head_dim)
   float dropout = 0;        // probability
   int first_head = 0;       // of the model, where dims.heads are a part of its heads: keys dropout
+  /// Head-parallel shapes: the rank's heads are exchanged and computed with in so many pieces, one after the
+  /// other, so that the exchange of one overlaps with the tile of another. As many bytes, more and smaller
+  /// messages.
+  int head_pieces = 1;
   ScheduleCosts forward_costs;
   ScheduleCosts backward_costs{2.5, 2, 2, 1, 2, 1, false};
 };

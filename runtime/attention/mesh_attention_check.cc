@@ -98,6 +98,18 @@ Status check_costs(const char* field, const ScheduleCosts& costs) {
 Status check_attention_config(const AttentionConfig& config, int ranks) {
   TS_TRY(check_dims(config.dims));
   TS_TRY(check_shape(config.shape, config.dims, ranks));
+  const int share = config.dims.kv_heads / config.shape.heads;
+  if (config.head_pieces < 1 || (config.head_pieces > 1 && config.shape.heads == 1) ||
+      share % config.head_pieces != 0) {
+    return bad_input(
+        {.file = "",
+         .field = "attention head_pieces",
+         .found = fmt::format("{} with {}", config.head_pieces, to_string(config.shape)),
+         .expected = fmt::format("1, or with head-parallel ranks a divisor of the {} key/value heads "
+                                 "of each",
+                                 share),
+         .remedy = "leave it at 1"});
+  }
   if (config.window < 0) {
     return bad_input({.file = "",
                       .field = "attention window",

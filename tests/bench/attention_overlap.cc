@@ -4,7 +4,8 @@
 //
 //   scripts/launch/local.sh -np 4 build/mpi/bin/attention-overlap [tokens] [heads] [kv_heads] [head_dim]
 //
-// Every shape on as many ranks as there are. The median of the calls by total time, after two to warm up.
+// Every flat mesh on as many ranks as there are, and head-parallel ones with the heads in 1, 2 and 4 pieces.
+// The median of the calls by total time, after two to warm up.
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -35,23 +36,24 @@ AttentionTimes median(std::vector<AttentionTimes> times) {
   return *middle;
 }
 
-void print(Communicator& comm, const MeshShape& shape, const char* pass, const AttentionTimes& mine) {
+void print(Communicator& comm, const AttentionConfig& config, const char* pass, const AttentionTimes& mine) {
   const std::array<double, 4> row = {mine.total_s, mine.compute_s, mine.transfer_s, mine.exposed_wait_s};
   const auto all = all_gather_bytes(comm, std::as_bytes(std::span(row)));
   if (comm.rank().value != 0) return;
   for (std::size_t r = 0; r < all.size(); ++r) {
     std::array<double, 4> t{};
     std::copy(all[r].begin(), all[r].end(), std::as_writable_bytes(std::span(t)).begin());
-    fmt::print("| {} | {} | {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} |\n", to_string(shape), pass, r,
-               1e3 * t[0], 1e3 * t[1], 1e3 * t[2], 1e3 * t[3]);
+    fmt::print("| {} | {} | {} | {} | {:.1f} | {:.1f} | {:.1f} | {:.1f} |\n", to_string(config.shape),
+               config.head_pieces, pass, r, 1e3 * t[0], 1e3 * t[1], 1e3 * t[2], 1e3 * t[3]);
   }
   (void)std::fflush(stdout);
 }
 
-void measure(Communicator& comm, const MeshShape& shape, const AttentionDims& dims) {
+void measure(Communicator& comm, const MeshShape& shape, const AttentionDims& dims, int pieces = 1) {
   AttentionConfig config;
   config.dims = dims;
   config.shape = shape;
+  config.head_pieces = pieces;
   const SystemClock clock;
   auto made = MeshAttention::make(comm, config, clock);
   if (!made.ok()) {
@@ -85,8 +87,8 @@ void measure(Communicator& comm, const MeshShape& shape, const AttentionDims& di
     forward.push_back(f);
     backward.push_back(attention.last_times());
   }
-  print(comm, shape, "forward", median(forward));
-  print(comm, shape, "backward", median(backward));
+  print(comm, config, "forward", median(forward));
+  print(comm, config, "backward", median(backward));
 }
 
 }  // namespace
@@ -100,12 +102,17 @@ int main(int argc, char** argv) {
   const AttentionDims dims{1, argument(1, 4096), argument(2, 8), argument(3, 8), argument(4, 64)};
   try {
     if (comm->rank().value == 0) {
-      fmt::print("| shape | pass | rank | call ms | compute ms | transfers ms | exposed wait ms |\n");
-      fmt::print("|---|---|---|---|---|---|---|\n");
+      fmt::print(
+          "| shape | pieces | pass | rank | call ms | compute ms | transfers ms | exposed wait ms |\n");
+      fmt::print("|---|---|---|---|---|---|---|---|\n");
     }
-    std::vector<MeshShape> shapes = all_meshes(comm->size());
-    if (comm->size() > 1) shapes.push_back({comm->size(), {1, 1}, {1, 1}});
-    for (const MeshShape& shape : shapes) measure(*comm, shape, dims);
+    for (const MeshShape& shape : all_meshes(comm->size())) measure(*comm, shape, dims);
+    for (int u = 2; u <= comm->size(); ++u) {
+      if (comm->size() % u != 0 || dims.kv_heads % u != 0) continue;
+      for (int pieces = 1; dims.kv_heads / u % pieces == 0 && pieces <= 4; pieces *= 2) {
+        measure(*comm, {u, {1, 1}, {1, comm->size() / u}}, dims, pieces);
+      }
+    }
   } catch (const std::exception& error) {
     comm->abort(error.what());
   }

@@ -46,7 +46,7 @@ RingCounts ring_counts(const MeshShape& shape, const ChunkMask& mask, bool rows,
   return counts;
 }
 
-/// One line per kind of traffic; kinds that a pass does not have move nothing.
+/// One line per kind of traffic; kinds that a pass does not have move nothing. Messages of one head piece.
 std::array<KindVolume, 6> expected_volume(Pass pass, const AttentionVolume& v, const MeshShape& shape,
                                           const ChunkMask& mask, int rank) {
   const bool forward = pass == Pass::kForward;
@@ -98,14 +98,15 @@ std::string difference(Pass pass, const AttentionConfig& config, const ChunkMask
   for (const KindVolume& e : expected_volume(pass, volume, config.shape, mask, rank)) {
     const TrafficCount found = comm.traffic().by_kind(e.kind);
     if (found.bytes_sent == e.sent && found.bytes_received == e.received &&
-        found.messages_sent == e.messages_sent && found.messages_received == e.messages_received) {
+        found.messages_sent == config.head_pieces * e.messages_sent &&
+        found.messages_received == config.head_pieces * e.messages_received) {
       continue;
     }
     wrong += fmt::format(
         "{} rank {} {}: sent {} bytes in {} messages, received {} in {}; expected {} in {}, {} in {}\n",
         pass == Pass::kForward ? "forward" : "backward", rank, traffic_name(e.kind), found.bytes_sent,
-        found.messages_sent, found.bytes_received, found.messages_received, e.sent, e.messages_sent,
-        e.received, e.messages_received);
+        found.messages_sent, found.bytes_received, found.messages_received, e.sent,
+        config.head_pieces * e.messages_sent, e.received, config.head_pieces * e.messages_received);
   }
   const TrafficCount total = comm.traffic().total();
   if (total.bytes_sent != volume.sent() || total.bytes_received != volume.received()) {
@@ -214,6 +215,18 @@ TEST(CommVolume, MasksOnEveryScheme) {
         expect_volumes(config, input, 3);
         ++turn;
       }
+    }
+  }
+}
+
+/// Head pieces: as many bytes in more messages.
+TEST(CommVolume, HeadPieces) {
+  for (const char* text : {"u2:1x1", "u2:2x2", "u4:1x2", "u2:(2.2)x1"}) {
+    for (const int pieces : {1, 2}) {
+      AttentionConfig config =
+          config_of(parse_mesh_shape(text).value(), TokenLayout::kZigzag, {2, 61, 16, 8, 3});
+      config.head_pieces = pieces;
+      expect_volumes(config, support::random_attention(config.dims, 1), 2);
     }
   }
 }

@@ -19,6 +19,7 @@
 #include "kernels/device/thread_pool.h"
 #include "runtime/attention/mesh_attention.h"
 #include "runtime/attention/tile_schedule.h"
+#include "runtime/comm/collectives.h"
 #include "tests/support/mesh_attention_ranks.h"
 
 namespace tessera::runtime {
@@ -73,6 +74,13 @@ const std::vector<Refusal>& refusals() {
       {"scale", [](auto& c) { c.scale = std::numeric_limits<float>::infinity(); }},
       {"dropout", [](auto& c) { c.dropout = 1; }},
       {"dropout", [](auto& c) { c.dropout = std::nanf(""); }},
+      {"head_pieces", [](auto& c) { c.head_pieces = 0; }},
+      {"head_pieces", [](auto& c) { c.head_pieces = 2; }},  // 2x2 exchanges no heads
+      {"a divisor of the 1 key/value heads",
+       [](auto& c) {
+         c.shape = parse_mesh_shape("u2:2x1").value();
+         c.head_pieces = 2;
+       }},
       {"forward schedule costs", [](auto& c) { c.forward_costs.receive_row = 0; }},
       {"backward schedule costs", [](auto& c) { c.backward_costs.block = -1; }},
   };
@@ -227,6 +235,7 @@ TEST(MeshAttentionContract, OneRankFailingEndsAll) {
         if (comm.rank().value == 7) rank.attention().set_observer(fail_at_third_block);
         if (!in_backward) rank.forward();
         rank.backward();
+        barrier(comm);  // a rank that had all it needed may have come through
       } catch (const CommError& error) {
         EXPECT_EQ(error.cause(), CommError::Cause::kAborted);
         EXPECT_THAT(error.what(), HasSubstr("disk on fire"));

@@ -155,6 +155,29 @@ TEST(MeshAttention, HeadDims) {
   }
 }
 
+/// Heads in pieces: each is computed with alone, so nothing but the order of backward's sums may change.
+TEST(MeshAttention, HeadPieces) {
+  const AttentionDims dims{2, 67, 16, 8, 8};
+  for (const Mask& mask : {kMasks[0], kMasks[7]}) {
+    AttentionConfig config = make_config(dims, mask);
+    const AttentionInput input = make_input(dims, mask, 29);
+    const auto expected = support::reference_attention(config, input, 8);
+    for (const char* text : {"u2:1x1", "u2:2x2", "u4:1x2", "u2:(2.2)x1"}) {
+      config.shape = parse_mesh_shape(text).value();
+      config.head_pieces = 1;
+      const support::AttentionOutput whole = support::run_attention(config, input);
+      for (int pieces = 2; dims.kv_heads / config.shape.heads % pieces == 0; pieces *= 2) {
+        config.head_pieces = pieces;
+        const support::AttentionOutput found = support::run_attention(config, input);
+        EXPECT_TRUE(support::within_bounds(found, expected)) << label(config, mask) << ", pieces " << pieces;
+        EXPECT_EQ(found.o, whole.o) << label(config, mask) << ", pieces " << pieces;
+        EXPECT_EQ(found.lse, whole.lse) << label(config, mask) << ", pieces " << pieces;
+        EXPECT_TRUE(found == support::run_attention(config, input)) << "repeats bit for bit";
+      }
+    }
+  }
+}
+
 /// Two lanes, and costs that lead to other lists and compute orders, change only the order of additions.
 TEST(MeshAttention, OtherSchedules) {
   const AttentionDims dims{1, 67, 2, 2, 8};

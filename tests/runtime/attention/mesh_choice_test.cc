@@ -53,7 +53,8 @@ TEST(MeshChoice, NodesChangeTheChoice) {
   question.rank_gb_per_s = 300;
   const auto candidates = rank_meshes(question);
   const MeshCandidate& best = candidates.front();
-  // With the backward pass a hop of Q, dO, dQ costs less than one of K, V, dK, dV: 8 groups of Q rather than 4.
+  // With the backward pass a hop of Q, dO, dQ costs less than one of K, V, dK, dV: 8 groups of Q rather
+  // than 4.
   EXPECT_EQ(to_string(best.shape), "(8.8)x4");
   for (const char* text : {"(4.8)x8", "16x16", "8x32", "1x(32.8)", "u8:1x32", "u8:8x4", "1x256"}) {
     ASSERT_NE(find(candidates, text), nullptr) << text;
