@@ -52,7 +52,9 @@ void families() {
     double solve_seconds = 0, worst_seconds = 0, xdp_seconds = 0, table_seconds = 0, tabled_seconds = 0;
     int proven = 0;
     for (int h = 1; h <= kInstances; ++h) {
-      const auto [items, capacity] = pisinger(family.family, 1000, 1000, h, kInstances);
+      const Instance instance = pisinger(family.family, 1000, 1000, h, kInstances);
+      const std::vector<Item>& items = instance.items;
+      const std::int64_t capacity = instance.capacity;
       Selection solved, fast;
       const double seconds = cpu_seconds([&] { solved = solve(items, capacity).value(); });
       xdp_seconds += cpu_seconds([&] { fast = xdp(items, capacity).value(); });
@@ -84,7 +86,9 @@ void sizes() {
              "xdp ms", "error", "solve ms", "error");
   for (const std::size_t n :
        {std::size_t{1000}, std::size_t{10000}, std::size_t{100000}, std::size_t{1000000}}) {
-    const auto [items, capacity] = pisinger(Family::kUncorrelated, n, 1000000, 1, 1);
+    const Instance instance = pisinger(Family::kUncorrelated, n, 1000000, 1, 1);
+    const std::vector<Item>& items = instance.items;
+    const std::int64_t capacity = instance.capacity;
     Selection answers[3];
     double best[3];
     std::fill(std::begin(best), std::end(best), std::numeric_limits<double>::infinity());

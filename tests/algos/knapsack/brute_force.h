@@ -42,4 +42,21 @@ inline std::int64_t best_assignment(std::span<const std::vector<Choice>> layers,
   return best;
 }
 
+/// The least cost by the table over all budgets: choices * budget steps. -1 when none is within the budget.
+inline std::int64_t best_assignment_by_table(std::span<const std::vector<Choice>> layers,
+                                             std::int64_t budget) {
+  std::vector<std::int64_t> cost(static_cast<std::size_t>(budget) + 1, 0);
+  for (const auto& layer : layers) {
+    std::vector<std::int64_t> next(cost.size(), -1);
+    for (const Choice& choice : layer) {
+      for (std::int64_t m = choice.memory; m <= budget; ++m) {
+        const std::int64_t before = cost[m - choice.memory];
+        if (before >= 0 && (next[m] < 0 || before + choice.cost < next[m])) next[m] = before + choice.cost;
+      }
+    }
+    cost.swap(next);
+  }
+  return cost.back();
+}
+
 }  // namespace tessera::knapsack

@@ -1,7 +1,10 @@
 // solve_multiple_choice() against all assignments.
 #include "algos/knapsack/multiple_choice.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <random>
+#include <vector>
 
 #include <gtest/gtest.h>
 
@@ -72,6 +75,61 @@ TEST(MultipleChoice, CertificateHoldsWhateverTheLimits) {
   EXPECT_GT(unproven, runs / 1000);
 }
 
+TEST(MultipleChoice, EqualsTheTableOnModelsOfManyLayers) {
+  // Layers as a transformer has them: mostly equal, a few different ones at the ends, or all different.
+  std::mt19937_64 random(3);
+  const auto draw = [&](std::int64_t low, std::int64_t high) {
+    return std::uniform_int_distribution<std::int64_t>(low, high)(random);
+  };
+  const auto layer = [&] {
+    std::vector<Choice> choices;
+    for (std::int64_t c = draw(1, 8); c >= 0; --c) choices.push_back({draw(0, 300), draw(0, 120)});
+    return choices;
+  };
+  for (int run = 0; run < 60; ++run) {
+    Layers layers(static_cast<std::size_t>(draw(20, 100)), layer());
+    if (run % 3 == 1) layers.front() = layers.back() = layer();
+    if (run % 3 == 2) std::generate(layers.begin(), layers.end(), layer);
+    std::int64_t least = 0;
+    std::int64_t most = 0;
+    for (const auto& choices : layers) {
+      const auto [low, high] =
+          std::minmax_element(choices.begin(), choices.end(),
+                              [](const Choice& a, const Choice& b) { return a.memory < b.memory; });
+      least += low->memory;
+      most += high->memory;
+    }
+    const std::int64_t budget = draw(least, most);
+    const auto assignment = solve_multiple_choice(layers, budget);
+    ASSERT_TRUE(assignment.ok()) << assignment.status().message();
+    expect_consistent(layers, budget, assignment.value());
+    EXPECT_EQ(assignment->cost, best_assignment_by_table(layers, budget)) << run;
+    EXPECT_TRUE(assignment->proven()) << run;
+  }
+}
+
+TEST(MultipleChoice, IsExactNearTheLimitsOfTheType) {
+  std::mt19937_64 random(5);
+  for (int run = 0; run < 2000; ++run) {
+    const auto draw = [&](std::int64_t most) {
+      return std::uniform_int_distribution<std::int64_t>(0, most)(random);
+    };
+    // Five layers below 2^59 sum to less than 2^62; products of such numbers need 128 bits.
+    const std::int64_t range = (std::int64_t{1} << 59) - 1;
+    Layers layers(5);
+    for (auto& choices : layers)
+      choices = {{draw(range), draw(range)}, {draw(range), draw(range)}, {draw(range), draw(range)}};
+    const std::int64_t budget = 2 * range + draw(range);
+    const std::int64_t best = best_assignment(layers, budget);
+    const auto assignment = solve_multiple_choice(layers, budget);
+    ASSERT_EQ(assignment.ok(), best >= 0) << run;
+    if (best < 0) continue;
+    expect_consistent(layers, budget, assignment.value());
+    ASSERT_TRUE(assignment->proven());
+    ASSERT_EQ(assignment->cost, best) << run;
+  }
+}
+
 TEST(MultipleChoice, TheExampleOfTheHeader) {
   const Layers layers(3, {{0, 5}, {2, 1}});
   const auto assignment = solve_multiple_choice(layers, 10);
@@ -98,6 +156,10 @@ TEST(MultipleChoice, SaysWhatIsWrong) {
   EXPECT_NE(message({{{0, 5}, {0, -2}}}, 10).find("layers[0][1].memory"), std::string::npos);
   const std::int64_t half = std::int64_t{1} << 61;
   EXPECT_NE(message({{{half, 1}}, {{half, 1}}}, 10).find("layers[1].cost"), std::string::npos);
+  Limits none;
+  none.max_states = 0;
+  EXPECT_NE(solve_multiple_choice(Layers{}, 1, none).status().message().find("max_states"),
+            std::string::npos);
   EXPECT_NE(message({{{1, half}}, {{1, half}}}, 10).find("layers[1].memory"), std::string::npos);
 }
 
