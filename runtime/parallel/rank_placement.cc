@@ -55,13 +55,16 @@ Result<std::vector<int>> place_ranks(const planner::Plan& plan, const std::vecto
     const auto node = std::ranges::find(nodes, host.name, &Place::name);
     return node == nodes.end() ? nullptr : &*node;
   };
+  const auto in_plan = [&](const Place& host) {
+    return std::ranges::find(plan.nodes, host.name, &planner::PlanNode::name) != plan.nodes.end();
+  };
   if (std::ranges::all_of(there, [&](const Place& host) { return named(host) != nullptr; })) {
     for (const Place& host : there) pairs.emplace_back(&host, named(host));
   } else if (there.size() == 1) {
     std::vector<int> identity(hosts.size());
     for (std::size_t i = 0; i < identity.size(); ++i) identity[i] = static_cast<int>(i);
     return identity;
-  } else if (there.size() == nodes.size()) {
+  } else if (there.size() == nodes.size() && std::ranges::none_of(there, in_plan)) {
     for (std::size_t i = 0; i < there.size(); ++i) pairs.emplace_back(&there[i], &nodes[i]);
   } else {
     return refuse();

@@ -5,9 +5,9 @@
 ///   2. one host runs every process: the plan's nodes are all on this machine, processes take ranks in order
 ///   (tests
 ///      and demonstrations; a laptop plays a cluster);
-///   3. as many hosts as nodes in use, and as many processes on the i-th host, in order of first process, as
-///   the
-///      plan has ranks on its i-th node: names do not matter.
+///   3. no host has the name of a node, there are as many hosts as nodes in use, and as many processes on the
+///   i-th
+///      host, in order of first process, as the plan has ranks on its i-th node.
 /// Anything else is refused, listing what the plan wants and what is there. On a host, processes take the
 /// node's ranks in order, so a process keeps the device it is bound to.
 #pragma once

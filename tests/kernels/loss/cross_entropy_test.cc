@@ -156,5 +156,66 @@ TEST(CrossEntropy, RefusesALabelOutsideTheVocabulary) {
   }
 }
 
+/// The vocabulary cut into parts, put together as the header says, against the oracle of the whole row.
+/// Beyond the bounds of the whole, the sum passes once more through a product and an addition per part, in
+/// double.
+TEST(CrossEntropy, PartsOfTheVocabularyAreTheWhole) {
+  for_each_simd_target([] {
+    for (const std::int64_t vocabulary : {4, 33, 1000, 2049}) {
+      for (const int parts : {1, 2, 3, 4}) {
+        constexpr std::int64_t kTokens = 7;
+        std::vector<float> logits = uniform_floats(kTokens * vocabulary, 1, -5, 5);
+        logits[2] = 60;  // the label's or not, one part dwarfs the others
+        for (std::int64_t v = 0; v < vocabulary / 2; ++v)
+          logits[size(vocabulary + v)] = -kInf;  // a part of nothing
+        const std::vector<std::int32_t> label = labels(kTokens, vocabulary);
+        std::vector<double> loss_ref(label.size());
+        std::vector<double> d_ref(logits.size());
+        cross_entropy_ref(loss_ref.data(), d_ref.data(), logits.data(), vocabulary, label.data(), kTokens,
+                          vocabulary, 1);
+        const auto first = [&](int part) { return vocabulary * part / parts; };
+        std::vector<double> largest(label.size(), -INFINITY);
+        std::vector<std::vector<double>> own_largest(size(parts)), own_sum(size(parts)),
+            own_label(size(parts));
+        for (int p = 0; p < parts; ++p) {
+          for (auto* values : {&own_largest[size(p)], &own_sum[size(p)], &own_label[size(p)]}) {
+            values->resize(label.size());
+          }
+          cross_entropy_part(own_largest[size(p)].data(), own_sum[size(p)].data(), own_label[size(p)].data(),
+                             logits.data() + first(p), vocabulary, label.data(), kTokens, first(p),
+                             first(p + 1) - first(p));
+          for (std::size_t t = 0; t < label.size(); ++t)
+            largest[t] = std::max(largest[t], own_largest[size(p)][t]);
+        }
+        std::vector<double> sum(label.size(), 0.0);
+        std::vector<double> label_logit(label.size(), 0.0);
+        for (int p = 0; p < parts; ++p) {
+          for (std::size_t t = 0; t < label.size(); ++t) {
+            sum[t] += own_sum[size(p)][t] * std::exp(own_largest[size(p)][t] - largest[t]);
+            label_logit[t] += own_label[size(p)][t];
+          }
+        }
+        for (int p = 0; p < parts; ++p) {
+          cross_entropy_part_gradient(logits.data() + first(p), vocabulary, largest.data(), sum.data(),
+                                      label.data(), kTokens, first(p), first(p + 1) - first(p), 1.0F);
+        }
+        for (std::int64_t t = 0; t < kTokens; ++t) {
+          const std::int32_t l = label[size(t)];
+          if (l != kIgnoredLabel) {
+            const double loss = std::log(sum[size(t)]) + (largest[size(t)] - label_logit[size(t)]);
+            ASSERT_NEAR(loss, loss_ref[size(t)], 16 * kU + kU * std::abs(loss_ref[size(t)])) << "token " << t;
+          }
+          for (std::int64_t v = 0; v < vocabulary; ++v) {
+            const double want = d_ref[size(t * vocabulary + v)];
+            const double bound = 32 * kU * (v == l ? 1.0 : std::abs(want) + 0x1p-20);
+            ASSERT_NEAR(logits[size(t * vocabulary + v)], want, bound)
+                << parts << " parts, token " << t << " column " << v;
+          }
+        }
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace tessera::kernels
