@@ -1,5 +1,6 @@
 #include "planner/tools/find_plan.h"
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdio>
@@ -10,6 +11,7 @@
 #include "planner/baselines/baselines.h"
 #include "planner/search/search.h"
 #include "planner/sim/plan_iteration.h"
+#include "planner/sim/refine_plan.h"
 #include "planner/tools/explain_infeasible.h"
 #include "planner/tools/job_options.h"
 #include "planner/tools/stop_on_interrupt.h"
@@ -86,23 +88,26 @@ class ProgressLine {
   std::chrono::steady_clock::time_point last_;
 };
 
-/// The search minimises the analytic form; the simulator has the last word, also over the baselines' plans,
-/// which are of the same space. The certificate stays the search's: it bounds every plan's analytic form.
-Result<Plan> fastest_simulated(Plan plan, const CostModel& cost, const PlanChoices& choices) {
-  double fastest_s = sim::simulate_plan(plan, cost).timeline.iteration_s;
+/// The search minimises pipelines under a bound; refinement looks at the whole analytic time, also of the
+/// baselines' plans, which are of the same space; the simulator has the last word. The certificate stays the
+/// search's: it bounds every plan's analytic form.
+Plan fastest_simulated(Plan searched, const CostModel& cost, const PlanChoices& choices,
+                       const Cancelled& cancelled) {
+  const PlanExpectation certificate = searched.expected;
+  std::vector<Plan> plans = {std::move(searched)};
   for (const System system : {System::kMegatron, System::kWhale}) {
     Result<Plan> other = baseline(system, cost, choices);
-    if (!other.ok()) continue;
-    const double other_s = sim::simulate_plan(other.value(), cost).timeline.iteration_s;
-    if (other_s >= fastest_s) continue;
-    fastest_s = other_s;
-    const PlanExpectation searched = plan.expected;
-    plan = std::move(other).value();
-    plan.expected.lower_bound_s = searched.lower_bound_s;
-    plan.expected.evaluated += searched.evaluated;
-    plan.expected.gap = 1 - searched.lower_bound_s / plan.expected.iteration_s;
+    if (other.ok()) plans.push_back(std::move(other).value());
   }
-  return plan;
+  const std::size_t given = plans.size();
+  for (std::size_t i = 0; i < given; ++i) plans.push_back(sim::refine_plan(plans[i], cost, cancelled));
+  std::vector<double> seconds;
+  for (const Plan& plan : plans) seconds.push_back(sim::simulate_plan(plan, cost).timeline.iteration_s);
+  Plan& fastest = plans[static_cast<std::size_t>(std::ranges::min_element(seconds) - seconds.begin())];
+  fastest.expected.lower_bound_s = certificate.lower_bound_s;
+  fastest.expected.evaluated = certificate.evaluated;
+  fastest.expected.gap = 1 - certificate.lower_bound_s / fastest.expected.iteration_s;
+  return std::move(fastest);
 }
 
 Result<Plan> searched(const CostModel& cost, const PlanChoices& choices) {
@@ -121,8 +126,8 @@ Result<Plan> searched(const CostModel& cost, const PlanChoices& choices) {
     return late || StopOnInterrupt::stopped();
   };
   SearchResult found = TS_TRY(search_plan(cost, options));
-  if (found.cancelled || choices.equal_micro_batches) return std::move(found.plan);
-  return fastest_simulated(std::move(found.plan), cost, choices);
+  if (choices.equal_micro_batches) return std::move(found.plan);
+  return fastest_simulated(std::move(found.plan), cost, choices, options.cancelled);
 }
 
 }  // namespace

@@ -111,7 +111,7 @@ std::vector<GroupClass> group_classes(const Plan& plan) {
 
 TextTable stage_table(const PlanReport& report) {
   TextTable table({"<group", "<stage", "<devices", "<on", "<layers", "<recompute", "micro-batches", "forward",
-                   "backward", "GB of", "there", "free", "busy"});
+                   "backward", "peak GB", "of GB", "free", "busy"});
   for (const GroupClass& same : group_classes(report.plan)) {
     const DeviceGroup& group = report.plan.groups[same.group];
     for (std::size_t s = 0; s < group.stages.size(); ++s) {

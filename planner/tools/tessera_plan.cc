@@ -10,6 +10,7 @@
 #include "planner/tools/check_command.h"
 #include "planner/tools/command.h"
 #include "planner/tools/evaluate_command.h"
+#include "planner/tools/grid_command.h"
 #include "planner/tools/plan_command.h"
 
 namespace tessera::planner::tools {
@@ -27,6 +28,7 @@ int main_of(int argc, char** argv) {
       add_plan_command(app),
       add_evaluate_command(app),
       add_check_command(app),
+      add_grid_command(app),
   };
   try {
     app.parse(argc, argv);
