@@ -90,6 +90,9 @@ def case_errors(bench):
     small_vocabulary.write_text(json.dumps({**CONFIG, "vocab_size": 100}))
     short = bench.dir / "short.txt"
     short.write_text("too short")
+    huge = bench.dir / "huge.json"
+    huge.write_text(json.dumps({**CONFIG, "hidden_size": 2**16, "intermediate_size": 2**18, "num_hidden_layers": 90,
+                                "num_attention_heads": 512, "num_key_value_heads": 512}))
     broken = bench.dir / "broken.json"
     broken.write_text('{"steps": }')
     (bench.dir / "no_weights").mkdir()
@@ -111,6 +114,7 @@ def case_errors(bench):
         (1, ["--model", bench.dir / "no_weights"], ["without model.safetensors", "no_weights/config.json"]),
         (1, ["--model", bench.dir / "none.json"], ["none.json"]),
         (2, ["--global-batch", "3", "--micro-batch", "2"], ["use --global-batch 4"]),
+        (2, ["--model", huge], ["memory", "GB for 2 ranks", "of the machine", "--memory-check off"]),
         (1, ["--sequence-length", "4096"], ["max_position_embeddings", "128"]),
         (1, ["--resume", "latest"], ["no checkpoint in", "--resume auto"]),
         (1, ["--resume", bench.dir / "nowhere"], ["nowhere/manifest.json"]),
@@ -143,6 +147,14 @@ def case_errors(bench):
         check(bench.files() == before, "something was written under mpirun")
 
 
+def memory_estimate_holds(report, output=""):
+    """What was estimated before the run is within a tenth of what the largest process allocated."""
+    memory = report["memory"]
+    check(memory["allocated_bytes"] > 0, "no memory counted", output)
+    check(abs(memory["estimated_bytes"] / memory["allocated_bytes"] - 1) < 0.1, f"memory: {memory}", output)
+    check(memory["resident_bytes"] >= memory["allocated_bytes"] / 2, f"memory: {memory}", output)
+
+
 def case_outputs(bench):
     """What a run leaves behind, and that a second one does not trample on it."""
     output = bench.train("out", 4, "--mesh", "2x2", "--trace-step", "3", "--checkpoint-interval", "10",
@@ -150,6 +162,7 @@ def case_outputs(bench):
     report = json.loads(output[output.rindex('{"mesh"'):])
     out = bench.dir / "out"
     check(report["steps"] == 20 and len(report["ranks"]) == 4, "report", output)
+    memory_estimate_holds(report, output)
     # The counters against the closed forms: to the byte, for every kind.
     moved = 0
     for kind, count in report["traffic"].items():
@@ -179,6 +192,12 @@ def case_outputs(bench):
           "checkpoints")
     code, output = bench.run(4, "--out", out)
     check(code == 2 and "earlier run" in output and "--resume latest" in output, "occupied output", output)
+    # Nodes that are known change the mesh that is chosen; the candidates and the reason are printed.
+    output = bench.train("nodes", 8, "--ranks-per-node", "4", "--steps", "2", "--warmup", "0")
+    check("across nodes" in output and re.search(r"chosen: u2:\S+, least time on the links", output), "nodes", output)
+    check("head_exchange" in output, "nodes: no head exchange", output)
+    output = bench.train("one_node", 8, "--steps", "2", "--warmup", "0")
+    check("which moves the fewest bytes" in output and "head_exchange" not in output, "one node", output)
     # The export is a model one can go on from, and the settings of the run are a train.json.
     output = bench.train("second", 1, "--model", out / "export", "--steps", "3", "--warmup", "0")
     first = min(bench.losses("second").items())[1]
@@ -216,6 +235,7 @@ def case_curves(bench):
         bench.train(out, ranks, *CURVE_FLAGS, *flags, processes=processes, config=False)
         lines = [json.loads(line) for line in (bench.dir / out / "metrics.jsonl").read_text().splitlines()]
         check([line["step"] for line in lines] == list(range(1, 51)), f"{out}: steps")
+        memory_estimate_holds(json.loads((bench.dir / out / "report.json").read_text()))
         check(all(line["labels"] == 4 * 128 for line in lines), f"{out}: labels of a step")
         return [line["loss"] for line in lines]
 
@@ -412,6 +432,70 @@ def case_faults(bench):
         check(code == 0 and saved, f"{sent.name}: exit code {code}", job.output)
         names = [p.name for p in (out / "checkpoints").iterdir()]
         check(names == [f"step-{int(saved.group(1)):08}"], f"{sent.name}: {names}", job.output)
+
+
+def plan_json(groups, tensor_parallel=1, mesh="1x1", micro_batch=1):
+    """A plan.json for CONFIG and TRAIN. groups: (micro-batches, layers of each stage)."""
+    h, f, v, layers = CONFIG["hidden_size"], CONFIG["intermediate_size"], CONFIG["vocab_size"], 2
+    d = h // CONFIG["num_attention_heads"]
+    attention = 2 * h * h + 2 * h * CONFIG["num_key_value_heads"] * d
+    parameters = 2 * v * h + h + layers * (attention + 3 * h * f + 2 * h)
+    a, b = map(int, mesh.split("x"))
+    device, made = 0, []
+    for micro_batches, cuts in groups:
+        stages, first = [], 0
+        for count in cuts:
+            devices = [[0, device + i] for i in range(tensor_parallel * a * b)]
+            device += len(devices)
+            stages.append({"devices": devices, "first_layer": first, "layers": count, "recompute": [["none", count]]})
+            first += count
+        made.append({"micro_batches": micro_batches, "stages": stages})
+    plan = {"version": 1, "layers": layers, "tied_embeddings": False, "parameters": parameters,
+            "sequence_length": TRAIN["sequence_length"], "global_batch": TRAIN["global_batch"], "precision": "fp32",
+            "tensor_parallel": tensor_parallel, "context": mesh, "micro_batch": micro_batch,
+            "nodes": [{"name": "node", "device": "cpu", "devices": device}], "groups": made}
+    return plan, device
+
+
+def case_plan(bench):
+    """Plans under mpirun: the single-rank curve, traffic equal to the formulas, the export whole, errors."""
+    bench.train("one", 1)
+    one = list(bench.losses("one").values())
+    bench.train("reordered", 1, "--micro-batch", 4)
+    limit = max(16 * distance(one, list(bench.losses("reordered").values())), 6e-7)
+    path = bench.dir / "plan.json"
+    for name, arguments in {"unequal": {"groups": [(3, [1, 1]), (1, [2])]},
+                            "tensor": {"groups": [(4, [1, 1])], "tensor_parallel": 2},
+                            "mesh": {"groups": [(1, [1, 1]), (1, [2])], "mesh": "1x2", "micro_batch": 2}}.items():
+        plan, ranks = plan_json(**arguments)
+        path.write_text(json.dumps(plan))
+        bench.train(name, ranks, "--plan", path, processes=True)
+        losses = list(bench.losses(name).values())
+        check(distance(losses, one) <= limit, f"{name}: {distance(losses, one)} above {limit}")
+        report = json.loads((bench.dir / name / "report.json").read_text())
+        for kind, bytes_of in report["traffic"].items():
+            if kind == "control":
+                continue
+            check(bytes_of["bytes_sent"] == bytes_of["bytes_by_formula"], f"{name}: {kind} {bytes_of}")
+        check(report["traffic"]["pipeline"]["bytes_sent"] > 0, f"{name}: stages talk")
+        # The exported model is the whole one: training goes on from it on one rank, at the loss it had.
+        bench.train(f"{name}_again", 1, "--model", bench.dir / name / "export", "--steps", 2, "--warmup", 0)
+        first = bench.losses(f"{name}_again")[1]
+        check(first < losses[-1] + 0.3, f"{name}: the export starts at loss {first}, training ended at {losses[-1]}")
+    before = bench.files()
+    plan, ranks = plan_json([(3, [1, 1]), (1, [2])])
+    for change, texts in {
+            "version": ["plan.json", "version"], "groups": ["plan.json", "groups"],
+            "global_batch": ["plan.json", "global_batch"]}.items():
+        path.write_text(json.dumps({key: value for key, value in plan.items() if key != change}))
+        code, output = bench.run(ranks, "--plan", path, "--out", bench.dir / "bad", processes=True)
+        check(code == 2 and output.count("error:") == 1, f"without {change}: exit code {code}", output)
+        for text in texts:
+            check(text in output, f"without {change}: the message lacks {text!r}", output)
+    path.write_text(json.dumps(plan))
+    code, output = bench.run(ranks + 1, "--plan", path, "--out", bench.dir / "bad", processes=True)
+    check(code == 2 and "ranks: plan 3, run 4" in output, f"one rank more: exit code {code}", output)
+    check(bench.files() == before, "something was written")
 
 
 CASES = {name[5:]: function for name, function in globals().items() if name.startswith("case_")}
