@@ -69,12 +69,13 @@ struct WholeState {
 
 Result<WholeState> read_state(const std::string& directory, const CheckpointManifest& manifest) {
   WholeState state{Model(manifest.meta.model), {}, {}};
-  TS_TRY(allocate(state.parameters, directory));
+  TS_TRY(allocate(state.parameters, directory, 3));
   state.first_moment = state.second_moment = state.parameters.flat;
-  const StatePiece all{{0, manifest.parameters},
-                       state.parameters.flat.data(),
-                       state.first_moment.data(),
-                       state.second_moment.data()};
+  StatePiece all;
+  all.range = {0, manifest.parameters};
+  all.parameters = state.parameters.flat.data();
+  all.first_moment = state.first_moment.data();
+  all.second_moment = state.second_moment.data();
   TS_TRY(read_checkpoint_state(directory, manifest, {manifest.parameters, {all}}));
   return state;
 }

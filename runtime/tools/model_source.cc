@@ -1,12 +1,12 @@
 #include "runtime/tools/model_source.h"
 
 #include <filesystem>
-#include <unistd.h>
 
 #include <fmt/format.h>
 
 #include "runtime/model/hf_checkpoint.h"
 #include "runtime/train/checkpoint.h"
+#include "runtime/train/machine_memory.h"
 
 namespace tessera::runtime {
 namespace {
@@ -41,14 +41,14 @@ Result<SourceKind> source_kind(const std::string& directory) {
                    Code::kNotFound);
 }
 
-Status allocate(Model& model, const std::string& origin) {
-  const double needed_gb = 4e-9 * static_cast<double>(model.layout.total());
-  const double there_gb =
-      1e-9 * static_cast<double>(::sysconf(_SC_PHYS_PAGES)) * static_cast<double>(::sysconf(_SC_PAGESIZE));
-  if (needed_gb > there_gb) {
+Status allocate(Model& model, const std::string& origin, int buffers) {
+  const std::int64_t needed = buffers * model.layout.total() * static_cast<std::int64_t>(sizeof(float));
+  const std::int64_t there = machine_memory();
+  if (there > 0 && needed > there) {
     return bad_input(
-        {origin, "parameters", fmt::format("{:.1f} GB as fp32", needed_gb),
-         fmt::format("at most this machine's memory, {:.1f} GB", there_gb), "use a machine with more memory"},
+        {origin, "parameters", fmt::format("{:.1f} GB as fp32", 1e-9 * static_cast<double>(needed)),
+         fmt::format("at most this machine's memory, {:.1f} GB", 1e-9 * static_cast<double>(there)),
+         "use a machine with more memory"},
         Code::kResourceExhausted);
   }
   model.flat.assign(static_cast<std::size_t>(model.layout.total()), 0.0F);
@@ -69,7 +69,9 @@ Result<Model> read_model(const std::string& directory, SourceKind kind) {
   const CheckpointManifest manifest = TS_TRY(read_checkpoint_manifest(directory));
   Model model(manifest.meta.model);
   TS_TRY(allocate(model, directory));
-  const StatePiece all{{0, manifest.parameters}, model.flat.data()};
+  StatePiece all;
+  all.range = {0, manifest.parameters};
+  all.parameters = model.flat.data();
   TS_TRY(read_checkpoint_state(directory, manifest, {manifest.parameters, {all}}));
   return model;
 }

@@ -25,14 +25,14 @@ struct Model {
   std::vector<float> flat;  // layout.total() floats
 };
 
-/// Zeros for every parameter. kResourceExhausted when they do not fit into this machine's memory; `origin` is
-/// what the error names.
-[[nodiscard]] Status allocate(Model& model, const std::string& origin);
+/// Zeros for every parameter. kResourceExhausted when `buffers` of that size, as the caller will hold, do not
+/// fit into this machine's memory; `origin` is what the error names.
+[[nodiscard]] Status allocate(Model& model, const std::string& origin, int buffers = 1);
 
 /// Reads and verifies every byte.
 [[nodiscard]] Result<Model> read_model(const std::string& directory, SourceKind kind);
 
-/// A model read from a Hugging Face config.json.
+/// The config.json of a Hugging Face directory.
 [[nodiscard]] Result<planner::ModelSpec> read_hf_config(const std::string& directory);
 
 }  // namespace tessera::runtime
