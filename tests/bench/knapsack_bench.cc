@@ -5,6 +5,7 @@
 ///   optimum,
 ///                               what is proven, and the time of the table over all weights over that of
 ///                               solve
+///   knapsack-bench ranges       the same classes with coefficients up to 1e3 .. 1e6: where proofs end
 ///   knapsack-bench sizes        n = 1,000 .. 1,000,000: xdp, greedy and solve
 ///   knapsack-bench layers       one of four choices per layer: solve_multiple_choice against a table over
 ///   memory
@@ -16,6 +17,7 @@
 #include <ctime>
 #include <limits>
 #include <random>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -72,10 +74,36 @@ void families() {
       tabled_seconds += seconds;
       if (solved.profit > best || solved.upper_bound < best) fmt::print("WRONG: {} {}\n", family.name, h);
     }
-    fmt::print("{:<22} {:>8.1e} {:>8.1e} {:>10.1e} {:>10.1e} {:>4}/{} {:>8.2f} {:>8.2f} {:>9.2f} {:>12.0f}\n",
+    const std::string ratio =
+        tabled_seconds > 0 ? fmt::format("{:.0f}", table_seconds / tabled_seconds) : "not run";
+    fmt::print("{:<22} {:>8.1e} {:>8.1e} {:>10.1e} {:>10.1e} {:>4}/{} {:>8.2f} {:>8.2f} {:>9.2f} {:>12}\n",
                family.name, greedy_error, xdp_error, xdp_bound, certified, proven, kInstances,
-               1e3 * solve_seconds / kInstances, 1e3 * worst_seconds, 1e3 * xdp_seconds / kInstances,
-               table_seconds / std::max(tabled_seconds, 1e-6));
+               1e3 * solve_seconds / kInstances, 1e3 * worst_seconds, 1e3 * xdp_seconds / kInstances, ratio);
+  }
+}
+
+void ranges() {
+  constexpr int kInstances = 10;
+  fmt::print("n = 1,000: proven of {}, worst certified error, mean ms of CPU\n{:<22}", kInstances, "family");
+  constexpr std::int64_t kRanges[] = {1000, 10000, 100000, 1000000};
+  for (const std::int64_t range : kRanges) fmt::print(" {:>23}", range);
+  fmt::print("\n");
+  for (const NamedFamily& family : kFamilies) {
+    fmt::print("{:<22}", family.name);
+    for (const std::int64_t range : kRanges) {
+      int proven = 0;
+      double worst = 0;
+      double seconds = 0;
+      for (int h = 1; h <= kInstances; ++h) {
+        const Instance instance = pisinger(family.family, 1000, range, h, kInstances);
+        Selection solved;
+        seconds += cpu_seconds([&] { solved = solve(instance.items, instance.capacity).value(); });
+        proven += solved.proven() ? 1 : 0;
+        worst = std::max(worst, error(solved.profit, solved.upper_bound));
+      }
+      fmt::print(" {:>5} {:>8.1e} {:>8.2f}", proven, worst, 1e3 * seconds / kInstances);
+    }
+    fmt::print("\n");
   }
 }
 
@@ -205,12 +233,14 @@ int main(int argc, char** argv) {
   const std::string_view what = argc == 2 ? argv[1] : "";
   if (what == "families") {
     tessera::knapsack::families();
+  } else if (what == "ranges") {
+    tessera::knapsack::ranges();
   } else if (what == "sizes") {
     tessera::knapsack::sizes();
   } else if (what == "layers") {
     tessera::knapsack::layers();
   } else {
-    std::fputs("usage: knapsack-bench families|sizes|layers\n", stderr);
+    std::fputs("usage: knapsack-bench families|ranges|sizes|layers\n", stderr);
     return 2;
   }
 }
