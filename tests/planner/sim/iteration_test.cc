@@ -8,8 +8,8 @@
 
 #include <gtest/gtest.h>
 
-#include "planner/sim/closed_form.h"
 #include "planner/plan/one_f_one_b.h"
+#include "planner/sim/closed_form.h"
 #include "tests/planner/sim/random_iteration.h"
 
 namespace tessera::planner::sim {
