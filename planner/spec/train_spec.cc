@@ -127,7 +127,8 @@ std::vector<Field> make_fields() {
   t.text("plan", &S::plan, "a path",
          "plan.json of tessera-plan: groups, stages, meshes, micro-batches and recomputation as it says");
   t.text("mesh", &S::mesh, "auto | AxB | (A2.A1)xB | uU:AxB",
-         "attention mesh of one context-parallel group; auto = the flat mesh that moves the fewest bytes");
+         "attention mesh of one context-parallel group; auto = the flat mesh that moves the fewest bytes, on "
+         "several nodes the mesh of any kind that keeps their links busy least");
   t.choice("layout", &S::layout, {"zigzag", "striped", "contiguous"}, "which tokens each context rank holds");
   t.integer("data_parallel", &S::data_parallel, 1, 1 << 20,
             "replicas of the model; ranks = data x pipeline x mesh x tensor");
@@ -135,9 +136,17 @@ std::vector<Field> make_fields() {
   t.integer("pipeline_parallel", &S::pipeline_parallel, 1, 1 << 16,
             "stages, each with an equal run of layers as far as they divide");
   t.integer("threads", &S::threads, 1, 1024, "threads per rank");
+  t.integer("ranks_per_node", &S::ranks_per_node, 0, 1 << 20,
+            "consecutive ranks on one node, for --mesh auto; 0 = by the names of the hosts");
+  t.real("rank_link_gb_per_s", &S::rank_link_gb_per_s, 1e-6, 1e6, false,
+         "GB/s that one rank sends inside a node, for --mesh auto");
+  t.real("node_link_gb_per_s", &S::node_link_gb_per_s, 1e-6, 1e6, false,
+         "GB/s that leave one node, all its ranks together, for --mesh auto");
   t.choice("precision", &S::precision, {"fp32"}, "arithmetic of the CPU ranks");
   t.choice("recompute", &S::recompute, {"on", "off"},
            "keep only the input and attention result of each layer, compute the rest again in backward");
+  t.choice("memory_check", &S::memory_check, {"on", "off"},
+           "refuse to start when the ranks of a machine need far more memory than it has");
   t.real("deadline", &S::deadline, 0.001, 86400, false, "longest wait for another rank, seconds");
 
   t.group("Held-out text");

@@ -52,9 +52,13 @@ struct TrainSpec {
   std::int64_t data_parallel = 1;
   std::int64_t tensor_parallel = 1;
   std::int64_t pipeline_parallel = 1;
-  std::int64_t threads = 1;  // per rank
+  std::int64_t threads = 1;          // per rank
+  std::int64_t ranks_per_node = 0;   // consecutive; 0: by the names of the hosts
+  double rank_link_gb_per_s = 5;     // GB/s that one rank sends inside a node
+  double node_link_gb_per_s = 12.5;  // GB/s that leave one node
   std::string precision = "fp32";
   std::string recompute = "off";
+  std::string memory_check = "on";
   double deadline = 600;  // seconds
 
   // Held-out text.

@@ -92,6 +92,10 @@ struct AttentionEvent {
   Nanoseconds end{0};
 };
 
+/// Head pieces worth having: the most of 4 and 2 that divide the key/value heads of a head-parallel rank,
+/// else 1.
+[[nodiscard]] int suggested_head_pieces(const MeshShape& shape, int kv_heads);
+
 /// What make() refuses on `ranks` ranks, kInvalidArgument with the remedy: a mesh of another size, heads or
 /// kv_heads that do not divide by shape.heads, dims, window, scale, dropout or costs out of range.
 [[nodiscard]] Status check_attention_config(const AttentionConfig& config, int ranks);

@@ -95,6 +95,12 @@ Status check_costs(const char* field, const ScheduleCosts& costs) {
 
 }  // namespace
 
+int suggested_head_pieces(const MeshShape& shape, int kv_heads) {
+  const int share = kv_heads / shape.heads;
+  if (shape.heads == 1) return 1;
+  return share % 4 == 0 ? 4 : share % 2 == 0 ? 2 : 1;
+}
+
 Status check_attention_config(const AttentionConfig& config, int ranks) {
   TS_TRY(check_dims(config.dims));
   TS_TRY(check_shape(config.shape, config.dims, ranks));

@@ -138,14 +138,14 @@ std::string mesh_table(const MeshQuestion& question, const std::vector<MeshCandi
   if (candidates.size() > rows) out += fmt::format("... and {} more\n", candidates.size() - rows);
   const MeshCandidate& best = candidates.front();
   if (!nodes) {
-    return out + fmt::format("chosen: {}, which moves the fewest bytes\n", to_string(best.shape));
+    return out + fmt::format("chosen: {}, which moves the fewest bytes", to_string(best.shape));
   }
   const double node_s = static_cast<double>(best.busiest_node) / (question.node_gb_per_s * 1e9);
   const double rank_s = static_cast<double>(best.busiest_rank) / (question.rank_gb_per_s * 1e9);
-  return out + fmt::format("chosen: {}, least time on the links: {} at {} GB/s {}\n", to_string(best.shape),
-                           node_s >= rank_s ? "what leaves a node" : "what a rank sends inside its node",
-                           node_s >= rank_s ? question.node_gb_per_s : question.rank_gb_per_s,
-                           "takes longest");
+  const bool node = node_s >= rank_s;
+  return out + fmt::format("chosen: {}, least time on the links; what {} at {} GB/s takes longest",
+                           to_string(best.shape), node ? "leaves a node" : "a rank sends inside its node",
+                           node ? question.node_gb_per_s : question.rank_gb_per_s);
 }
 
 }  // namespace tessera::runtime

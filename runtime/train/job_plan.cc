@@ -31,19 +31,24 @@ Status check_context(std::int64_t sequence_length, int context) {
                     "raise --sequence-length or --data-parallel, or use fewer ranks"});
 }
 
-Status check_head_parallel(const MeshShape& mesh, const AttentionDims& dims, TokenLayout layout) {
+MeshShape best_flat(MeshQuestion question) {
+  question.ranks_per_node = 0;
+  return rank_meshes(question).front().shape;
+}
+
+Status check_head_parallel(const MeshShape& mesh, const MeshQuestion& question) {
+  const AttentionDims& dims = question.dims;
   const int u = mesh.heads;
   if (dims.heads % u == 0 && dims.kv_heads % u == 0) return {};
-  return bad_input(
-      {"--mesh", "mesh", fmt::format("{}, which divides heads by {}", to_string(mesh), u),
-       fmt::format("a divisor of {} heads and {} key/value heads", dims.heads, dims.kv_heads),
-       fmt::format("use a flat mesh such as --mesh {}", to_string(choose_mesh(mesh.ranks(), layout, dims)))});
+  return bad_input({"--mesh", "mesh", fmt::format("{}, which divides heads by {}", to_string(mesh), u),
+                    fmt::format("a divisor of {} heads and {} key/value heads", dims.heads, dims.kv_heads),
+                    fmt::format("use a flat mesh such as --mesh {}", to_string(best_flat(question)))});
 }
 
 Result<MeshShape> mesh_of_flags(const TrainSpec& spec, const ModelSpec& model, TokenLayout layout,
                                 int context, int ranks) {
-  const AttentionDims dims = dims_of(spec, model);
-  if (spec.mesh == "auto") return choose_mesh(context, layout, dims);
+  const MeshQuestion question = mesh_question(spec, model, layout, context);
+  if (spec.mesh == "auto") return rank_meshes(question).front().shape;
   const MeshShape mesh = TS_TRY(parse_mesh_shape(spec.mesh));
   if (mesh.ranks() != context) {
     std::vector<std::string> fitting;
@@ -56,7 +61,7 @@ Result<MeshShape> mesh_of_flags(const TrainSpec& spec, const ModelSpec& model, T
              context, ranks, spec.data_parallel, spec.pipeline_parallel, spec.tensor_parallel),
          fmt::format("use --mesh {}, or start {} ranks", fmt::join(fitting, " or "), mesh.ranks() * copies)});
   }
-  TS_TRY(check_head_parallel(mesh, dims, layout));
+  TS_TRY(check_head_parallel(mesh, question));
   return mesh;
 }
 
@@ -153,7 +158,7 @@ Result<Plan> plan_of_file(const TrainSpec& spec, const ModelSpec& model, TokenLa
   TS_TRY(check_context(spec.sequence_length, plan.context.ranks()));
   TrainSpec of_plan = spec;
   of_plan.tensor_parallel = plan.tensor_parallel;
-  TS_TRY(check_head_parallel(plan.context, dims_of(of_plan, model), layout));
+  TS_TRY(check_head_parallel(plan.context, mesh_question(of_plan, model, layout, plan.context.ranks())));
   return plan;
 }
 
@@ -164,19 +169,33 @@ Result<Plan> make_job_plan(const TrainSpec& spec, const ModelSpec& model, TokenL
                            : plan_of_file(spec, model, layout, ranks);
 }
 
-MeshShape choose_mesh(int ranks, TokenLayout layout, const AttentionDims& dims) {
-  const auto bytes = [&](const MeshShape& shape) {
-    std::int64_t sum = 0;
-    for (int r = 0; r < ranks; ++r) {
-      for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
-        sum += attention_volume(pass, shape, layout, dims, r).sent();
-      }
-    }
-    return sum;
-  };
-  const std::vector<MeshShape> shapes = all_meshes(ranks);
-  return *std::min_element(shapes.begin(), shapes.end(),
-                           [&](const MeshShape& a, const MeshShape& b) { return bytes(a) < bytes(b); });
+MeshQuestion mesh_question(const TrainSpec& spec, const ModelSpec& model, TokenLayout layout,
+                           int context_ranks) {
+  MeshQuestion question;
+  question.ranks = context_ranks;
+  if (spec.ranks_per_node % spec.tensor_parallel == 0) {
+    question.ranks_per_node = static_cast<int>(spec.ranks_per_node / spec.tensor_parallel);
+  }
+  question.layout = layout;
+  question.dims = dims_of(spec, model);
+  question.window = static_cast<std::int32_t>(spec.window);
+  question.rank_gb_per_s = spec.rank_link_gb_per_s;
+  question.node_gb_per_s = spec.node_link_gb_per_s;
+  return question;
+}
+
+int uniform_ranks_per_node(const std::vector<std::string>& hosts) {
+  const auto other =
+      std::ranges::find_if(hosts, [&](const std::string& host) { return host != hosts.front(); });
+  const auto node = static_cast<std::size_t>(other - hosts.begin());
+  if (hosts.empty() || hosts.size() % node != 0) return 0;
+  std::vector<std::string> nodes;
+  for (std::size_t rank = 0; rank < hosts.size(); ++rank) {
+    if (hosts[rank] != hosts[rank / node * node]) return 0;
+    if (rank % node == 0) nodes.push_back(hosts[rank]);
+  }
+  std::ranges::sort(nodes);
+  return std::ranges::adjacent_find(nodes) == nodes.end() ? static_cast<int>(node) : 0;
 }
 
 }  // namespace tessera::runtime

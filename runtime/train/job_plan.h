@@ -6,12 +6,15 @@
 ///           {8..15}; in group 0 stage 0 is ranks 0..3, its cells {0, 1} and {2, 3}.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "algos/base/status.h"
 #include "planner/plan/plan.h"
 #include "planner/spec/model_spec.h"
 #include "planner/spec/train_spec.h"
+#include "runtime/attention/mesh_choice.h"
 #include "runtime/attention/token_layout.h"
-#include "runtime/attention/volume.h"
 
 namespace tessera::runtime {
 
@@ -22,8 +25,12 @@ namespace tessera::runtime {
                                                   const planner::ModelSpec& model, TokenLayout layout,
                                                   int ranks);
 
-/// The flat mesh on `dims` and `ranks` that moves the fewest bytes, forward and backward, over all ranks;
-/// of equals the one with the larger b.
-[[nodiscard]] MeshShape choose_mesh(int ranks, TokenLayout layout, const AttentionDims& dims);
+/// What --mesh auto asks of rank_meshes for the context-parallel groups of `ranks` ranks: nodes as the spec
+/// has them, seen by context ranks, of which a node holds one in `tensor_parallel`.
+[[nodiscard]] MeshQuestion mesh_question(const planner::TrainSpec& spec, const planner::ModelSpec& model,
+                                         TokenLayout layout, int context_ranks);
+
+/// Ranks per node when nodes hold equally many consecutive ranks; 0 otherwise. An entry per rank.
+[[nodiscard]] int uniform_ranks_per_node(const std::vector<std::string>& hosts);
 
 }  // namespace tessera::runtime

@@ -73,7 +73,8 @@ std::int64_t kernel_floats(const MemoryQuestion& question, std::int64_t chunk_to
 MemoryEstimate memory_estimate(const MemoryQuestion& question) {
   TS_REQUIRE(std::ssize(question.recompute) == question.slice.layers, question.recompute.size(),
              question.slice.layers);
-  TS_REQUIRE(question.owners >= 1 && question.slots >= 1, question.owners, question.slots);
+  TS_REQUIRE(question.owned > 0 && question.owned <= 1 && question.slots >= 1, question.owned,
+             question.slots);
   const AttentionConfig& attention = question.attention;
   const std::int64_t rows =
       attention.dims.batch *
@@ -81,7 +82,7 @@ MemoryEstimate memory_estimate(const MemoryQuestion& question) {
   MemoryEstimate estimate;
   estimate.parameters = kFloat * ParameterLayout(question.model, question.slice).total();
   estimate.gradients = estimate.parameters;
-  estimate.moments = 2 * (estimate.parameters + question.owners - 1) / question.owners;
+  estimate.moments = static_cast<std::int64_t>(2 * static_cast<double>(estimate.parameters) * question.owned);
   estimate.activations = kFloat * activation_floats(question, rows);
   if (question.slice.head) {
     const std::int64_t vocabulary = tensor_block(question.model.vocab_size, question.slice).count();

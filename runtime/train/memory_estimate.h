@@ -3,7 +3,7 @@
 /// Counted: the memory of kernels::Buffer, which is everything whose size grows with model, batch or ranks:
 ///   parameters    4 N bytes, N floats of the rank's slice (parameters.h)
 ///   gradients     4 N
-///   moments       8 N / owners: AdamW's, spread over the ranks that hold the slice (ZeRO stage 1)
+///   moments       8 N owned: AdamW's, spread over the ranks that hold the slice (ZeRO stage 1)
 ///   activations   the formulas of runtime/model/activations.h
 ///   logits        one chunk of rows of the rank's vocabulary (lm_head.h); none without a head
 ///   attention     attention_memory.h
@@ -30,8 +30,8 @@ struct MemoryQuestion {
   std::vector<planner::Recompute> recompute;  // per layer of the slice
   AttentionConfig attention;                  // dims: of the rank's heads
   int context_rank = 0;
-  int owners = 1;   // ranks over which the moments are spread
-  int threads = 1;  // of the rank
+  double owned = 1;  // share of the slice's moments that the rank keeps: 1 / owners where all have as many
+  int threads = 1;   // of the rank
 };
 
 struct MemoryEstimate {

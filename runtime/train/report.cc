@@ -1,13 +1,18 @@
 #include "runtime/train/report.h"
 
 #include <cstring>
+#include <map>
 #include <type_traits>
+#include <unistd.h>
+#include <xxhash.h>
 
+#include <climits>
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "algos/base/require.h"
 #include "runtime/comm/collectives.h"
+#include "runtime/train/machine_memory.h"
 
 namespace tessera::runtime {
 namespace {
@@ -28,6 +33,14 @@ std::int64_t attention_sum(const RunReport& report, std::int64_t (RunReport::*by
   return sum;
 }
 
+/// Differs between processes, also of several machines.
+std::int64_t own_process() {
+  std::array<char, HOST_NAME_MAX + 1> host{};
+  gethostname(host.data(), host.size() - 1);
+  const std::string text = fmt::format("{} {}", host.data(), getpid());
+  return static_cast<std::int64_t>(XXH64(text.data(), text.size(), 0));
+}
+
 std::int64_t ring_sum(const RunReport& report) {
   std::int64_t sum = 0;
   for (const RankReport& rank : report.ranks) sum += rank.ring_attention;
@@ -46,6 +59,21 @@ std::int64_t RunReport::predicted(Traffic kind) const {
   std::int64_t sum = 0;
   for (const RankReport& rank : ranks) sum += rank.predicted[slot(kind)];
   return sum;
+}
+
+RunReport::Memory RunReport::memory() const {
+  std::map<std::int64_t, Memory> processes;
+  for (const RankReport& rank : ranks) {
+    Memory& process = processes[rank.process];
+    process.estimated += rank.estimated_memory_bytes;
+    process.allocated = rank.peak_memory_bytes;
+    process.resident = rank.resident_bytes;
+  }
+  Memory most;
+  for (const auto& [id, process] : processes) {
+    if (process.allocated > most.allocated) most = process;
+  }
+  return most;
 }
 
 RankReport make_rank_report(Communicator& world, const Trainer& trainer, std::int64_t steps) {
@@ -74,7 +102,10 @@ RankReport make_rank_report(Communicator& world, const Trainer& trainer, std::in
   report.attention_exposed_wait_s = totals.forward.exposed_wait_s + totals.backward.exposed_wait_s;
   report.attention_transfer_s = totals.forward.transfer_s + totals.backward.transfer_s;
   report.gradient_wait_s = trainer.synchronisation_wait_s();
+  report.estimated_memory_bytes = trainer.memory().total();
   report.peak_memory_bytes = kernels::host_memory_use().peak_bytes;
+  report.resident_bytes = peak_resident_bytes();
+  report.process = own_process();
   return report;
 }
 
@@ -99,6 +130,15 @@ std::string to_text(const RunReport& report) {
   if (report.eval.sequences > 0) {
     out += fmt::format("held-out text: loss {:.4f}, perplexity {:.3f}; unigram entropy of the text {:.4f}\n",
                        report.eval.loss, report.eval.perplexity(), report.unigram_entropy);
+  }
+  const RunReport::Memory memory = report.memory();
+  if (memory.allocated > 0) {
+    out += fmt::format(
+        "memory of the largest process: estimated {:.1f} MB, allocated {:.1f} MB ({:+.1f} %), "
+        "resident {:.1f} MB\n",
+        megabytes(memory.estimated), megabytes(memory.allocated),
+        100 * (static_cast<double>(memory.estimated) / static_cast<double>(memory.allocated) - 1),
+        megabytes(memory.resident));
   }
   if (report.ranks.size() <= 1) return out;
 
@@ -150,7 +190,9 @@ std::string to_json(const RunReport& report) {
                      {"attention_exposed_wait_s", rank.attention_exposed_wait_s},
                      {"attention_transfer_s", rank.attention_transfer_s},
                      {"gradient_wait_s", rank.gradient_wait_s},
-                     {"peak_memory_bytes", rank.peak_memory_bytes}});
+                     {"estimated_memory_bytes", rank.estimated_memory_bytes},
+                     {"peak_memory_bytes", rank.peak_memory_bytes},
+                     {"resident_bytes", rank.resident_bytes}});
   }
   ordered_json object = {{"mesh", report.mesh},
                          {"layout", report.layout},
@@ -167,6 +209,10 @@ std::string to_json(const RunReport& report) {
                          {"traffic", traffic},
                          {"attention_bytes", attention_sum(report, &RunReport::sent)},
                          {"ring_attention_bytes", ring_sum(report)},
+                         {"memory",
+                          {{"estimated_bytes", report.memory().estimated},
+                           {"allocated_bytes", report.memory().allocated},
+                           {"resident_bytes", report.memory().resident}}},
                          {"ranks", ranks}};
   if (report.eval.sequences > 0) {
     object["eval_loss"] = report.eval.loss;

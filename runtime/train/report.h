@@ -23,7 +23,10 @@ struct RankReport {
   double attention_exposed_wait_s = 0;
   double attention_transfer_s = 0;
   double gradient_wait_s = 0;
-  std::int64_t peak_memory_bytes = 0;
+  std::int64_t estimated_memory_bytes = 0;  // of this rank
+  std::int64_t peak_memory_bytes = 0;       // most that this rank's process held in kernels::Buffer
+  std::int64_t resident_bytes = 0;          // VmHWM of the process
+  std::int64_t process = 0;                 // which one; ranks may be threads of one
 };
 
 struct RunReport {
@@ -44,6 +47,13 @@ struct RunReport {
 
   [[nodiscard]] std::int64_t sent(Traffic kind) const;
   [[nodiscard]] std::int64_t predicted(Traffic kind) const;
+  /// Of the process that allocated most: the estimates of its ranks, what it held, what was resident.
+  struct Memory {
+    std::int64_t estimated = 0;
+    std::int64_t allocated = 0;
+    std::int64_t resident = 0;
+  };
+  [[nodiscard]] Memory memory() const;
 };
 
 /// This rank's numbers after `steps` steps.

@@ -77,14 +77,22 @@ AttentionDims TrainInputs::attention_dims() const {
   return {plan.micro_batch, spec.sequence_length, model.heads / t, model.kv_heads / t, model.head_dim};
 }
 
-Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks) {
+Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks, int ranks_per_node) {
   TS_TRY(planner::check_train_spec(spec));
   TrainInputs inputs;
   inputs.spec = spec;
   TS_TRY(read_model(inputs));
   TS_TRY(check_positions(inputs));
   inputs.layout = TS_TRY(parse_token_layout(spec.layout));
-  inputs.plan = TS_TRY(make_job_plan(spec, inputs.model, inputs.layout, ranks));
+  planner::TrainSpec on_nodes = spec;
+  if (spec.ranks_per_node == 0) on_nodes.ranks_per_node = ranks_per_node;
+  inputs.plan = TS_TRY(make_job_plan(on_nodes, inputs.model, inputs.layout, ranks));
+  if (spec.plan.empty() && spec.mesh == "auto" && inputs.context_ranks() > 1) {
+    constexpr std::size_t kRows = 5;
+    const MeshQuestion question =
+        mesh_question(on_nodes, inputs.model, inputs.layout, inputs.context_ranks());
+    inputs.mesh_choice = mesh_table(question, rank_meshes(question), kRows);
+  }
   TS_TRY(read_tokens(inputs));
   inputs.schedule = {TS_TRY(parse_lr_shape(spec.schedule)),
                      spec.learning_rate,

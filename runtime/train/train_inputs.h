@@ -26,6 +26,7 @@ struct TrainInputs {
   planner::Plan plan;          // who computes what: read, or made of the flags
   TokenLayout layout = TokenLayout::kZigzag;
   LrSchedule schedule;
+  std::string mesh_choice;  // --mesh auto: the candidates and why the mesh was chosen
 
   [[nodiscard]] int context_ranks() const { return plan.context.ranks(); }
   /// Of one attention call of one rank.
@@ -33,8 +34,10 @@ struct TrainInputs {
 };
 
 /// Reads model and data and holds them against each other and against the number of ranks. Writes nothing.
+/// `ranks_per_node`: what the launcher's hosts say, where the spec says nothing; 0: unknown.
 /// Errors    kInvalidArgument: a Complaint that names the flag or file.
-[[nodiscard]] Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks);
+[[nodiscard]] Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks,
+                                                    int ranks_per_node = 0);
 
 /// What must stay the same when a run goes on.
 [[nodiscard]] RunIdentity run_identity(const TrainInputs& inputs);

@@ -21,6 +21,8 @@
 #include "runtime/model/hf_checkpoint.h"
 #include "runtime/parallel/rank_placement.h"
 #include "runtime/train/agree.h"
+#include "runtime/train/job_plan.h"
+#include "runtime/train/machine_memory.h"
 #include "runtime/train/token_files.h"
 
 namespace tessera::runtime {
@@ -195,6 +197,8 @@ class Run {
       if (log.ok()) {
         log_.emplace(std::move(log).value());
         log_->say(describe(inputs_, trainer_, world_.size(), report_.unigram_entropy));
+        if (!inputs_.mesh_choice.empty()) log_->say(inputs_.mesh_choice);
+        log_->say(fmt::format("memory of rank 0, estimated: {}", to_text(trainer_.memory())));
         if (!passed_over.empty()) log_->say(passed_over);
         if (resuming) {
           log_->say(fmt::format("resumed after step {} from {}", trainer_.steps_done(), resumed_from_));
@@ -317,19 +321,43 @@ class Run {
 
 namespace {
 
-/// The ranks in the plan's order; null where they are in it already.
-Result<std::unique_ptr<Communicator>> place_on_hosts(Communicator& launched, const planner::Plan& plan,
-                                                     const std::string& file) {
+std::string own_host() {
   std::array<char, HOST_NAME_MAX + 1> name{};
   gethostname(name.data(), name.size() - 1);
+  return name.data();
+}
+
+/// An entry per rank.
+std::vector<std::string> gather_hosts(Communicator& launched) {
+  const std::string mine = own_host();
   std::vector<std::string> hosts;
-  for (const auto& bytes : all_gather_bytes(launched, as_bytes(name.data(), std::strlen(name.data())))) {
+  for (const auto& bytes : all_gather_bytes(launched, as_bytes(mine.data(), std::ssize(mine)))) {
     hosts.emplace_back(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   }
+  return hosts;
+}
+
+/// The ranks in the plan's order; null where they are in it already.
+Result<std::unique_ptr<Communicator>> place_on_hosts(Communicator& launched, const planner::Plan& plan,
+                                                     const std::vector<std::string>& hosts,
+                                                     const std::string& file) {
   if (file.empty()) return std::unique_ptr<Communicator>();  // flags: ranks in the launcher's order
   const std::vector<int> ranks = TS_TRY(place_ranks(plan, hosts, file));
   if (std::ranges::is_sorted(ranks)) return std::unique_ptr<Communicator>();
   return launched.split(0, ranks[static_cast<std::size_t>(launched.rank().value)]);
+}
+
+/// Refuses what the ranks of a machine could not hold, before anything of it is allocated.
+Status check_machines(Communicator& world, const TrainInputs& inputs, const std::vector<std::string>& hosts) {
+  if (inputs.spec.memory_check == "off") return {};
+  const std::array<std::int64_t, 2> mine = {Trainer::memory(inputs, world.rank()).total(), machine_memory()};
+  std::vector<RankMemory> ranks;
+  for (const auto& bytes : all_gather_bytes(world, as_bytes(mine.data(), std::ssize(mine)))) {
+    std::array<std::int64_t, 2> theirs{};
+    std::memcpy(theirs.data(), bytes.data(), sizeof(theirs));
+    ranks.push_back({hosts[ranks.size()], theirs[0], theirs[1]});
+  }
+  return check_memory(ranks);
 }
 
 }  // namespace
@@ -337,11 +365,13 @@ Result<std::unique_ptr<Communicator>> place_on_hosts(Communicator& launched, con
 Result<RunReport> train(Communicator& launched, const planner::TrainSpec& spec, const Console& console,
                         const Clock& clock) {
   launched.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
-  const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size());
+  const Result<TrainInputs> inputs =
+      load_train_inputs(spec, launched.size(), uniform_ranks_per_node(gather_hosts(launched)));
   TS_TRY(agree(launched, inputs.ok() ? Status() : inputs.status()));
   const std::unique_ptr<Communicator> placed =
-      TS_TRY(place_on_hosts(launched, inputs.value().plan, spec.plan));
+      TS_TRY(place_on_hosts(launched, inputs.value().plan, gather_hosts(launched), spec.plan));
   Communicator& world = placed ? *placed : launched;
+  TS_TRY(check_machines(world, inputs.value(), gather_hosts(world)));
 
   kernels::ThreadPool pool(static_cast<int>(spec.threads));
   const kernels::ScopedPool installed(pool);

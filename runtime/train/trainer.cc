@@ -28,6 +28,7 @@ AttentionConfig attention_config(const TrainInputs& inputs, int tensor_rank) {
   config.window = static_cast<std::int32_t>(inputs.spec.window);
   config.dropout = static_cast<float>(inputs.spec.dropout);
   config.first_head = tensor_rank * config.dims.heads;
+  config.head_pieces = suggested_head_pieces(config.shape, config.dims.kv_heads);
   return config;
 }
 
@@ -52,47 +53,58 @@ ModelSlice slice_of(const TrainInputs& inputs, const planner::RankPlace& place) 
   return slice_of(inputs.plan, place.group, place.stage, place.tensor);
 }
 
+PipelinePlace pipeline_place(const TrainInputs& inputs, const planner::RankPlace& place, Rank previous,
+                             Rank next) {
+  return {static_cast<int>(group_of(inputs, place).stages.size()), place.stage, previous, next};
+}
+
 PipelinePlace pipeline_place(const TrainInputs& inputs, const JobGroups& groups) {
-  return {static_cast<int>(group_of(inputs, groups.place).stages.size()), groups.place.stage, groups.previous,
-          groups.next};
+  return pipeline_place(inputs, groups.place, groups.previous, groups.next);
 }
 
 int micro_batches_of(const TrainInputs& inputs, const planner::RankPlace& place) {
   return static_cast<int>(group_of(inputs, place).micro_batches);
 }
 
-StageConfig stage_config(const TrainInputs& inputs, const JobGroups& groups) {
-  const auto& stages = group_of(inputs, groups.place).stages;
+StageConfig stage_config(const TrainInputs& inputs, const planner::RankPlace& place) {
+  const auto& stages = group_of(inputs, place).stages;
   StageConfig config;
-  config.slice = slice_of(inputs, groups.place);
+  config.slice = slice_of(inputs, place);
   config.batch = inputs.plan.micro_batch;
-  config.slots = pipeline_slots(pipeline_place(inputs, groups), micro_batches_of(inputs, groups.place));
-  config.recompute = stages[static_cast<std::size_t>(groups.place.stage)].recompute;
+  config.slots =
+      pipeline_slots(pipeline_place(inputs, place, Rank(-1), Rank(-1)), micro_batches_of(inputs, place));
+  config.recompute = stages[static_cast<std::size_t>(place.stage)].recompute;
   return config;
+}
+
+/// Where a segment lies in the rank's flat buffer.
+FlatRange segment_range(const ParameterLayout& layout, const ModelSlice& slice,
+                        const planner::Segment& segment) {
+  const auto layer_begin = [&](int layer) {
+    return layout.find(fmt::format("model.layers.{}.input_layernorm.weight", layer)).offset;
+  };
+  FlatRange range;
+  std::int64_t end = 0;
+  if (segment.tied) {
+    end = layer_begin(slice.first_layer);
+  } else {
+    const int first = std::max(segment.first_layer, slice.first_layer);
+    const int last = std::min(segment.first_layer + segment.layers, slice.first_layer + slice.layers);
+    TS_REQUIRE(first < last, first, last);
+    range.offset = segment.embedding ? 0 : layer_begin(first);
+    end = last < slice.first_layer + slice.layers ? layer_begin(last) : layout.total();
+  }
+  range.count = end - range.offset;
+  return range;
 }
 
 /// The flat buffer cut by who else holds it: segments in the order they have there, neighbours with the same
 /// owners as one range.
 std::vector<ReplicaRange> replica_ranges(const ParameterLayout& layout, const ModelSlice& slice,
                                          const JobGroups& groups) {
-  const auto layer_begin = [&](int layer) {
-    return layout.find(fmt::format("model.layers.{}.input_layernorm.weight", layer)).offset;
-  };
   std::vector<ReplicaRange> ranges;
   for (const SegmentReplicas& part : groups.segments) {
-    const planner::Segment& segment = part.segment;
-    FlatRange range;
-    std::int64_t end = 0;
-    if (segment.tied) {
-      end = layer_begin(slice.first_layer);
-    } else {
-      const int first = std::max(segment.first_layer, slice.first_layer);
-      const int last = std::min(segment.first_layer + segment.layers, slice.first_layer + slice.layers);
-      TS_REQUIRE(first < last, first, last);
-      range.offset = segment.embedding ? 0 : layer_begin(first);
-      end = last < slice.first_layer + slice.layers ? layer_begin(last) : layout.total();
-    }
-    range.count = end - range.offset;
+    const FlatRange range = segment_range(layout, slice, part.segment);
     if (range.count > 0) ranges.push_back({range, part.replicas.get()});
   }
   std::ranges::sort(ranges, {}, [](const ReplicaRange& part) { return part.range.offset; });
@@ -151,7 +163,7 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
       attention_(std::make_unique<MeteredAttention>(std::move(attention),
                                                     attention_config(inputs, groups_.place.tensor),
                                                     groups_.context->rank().value)),
-      stage_(inputs.model, layout_, *attention_, groups_.tensor.get(), stage_config(inputs, groups_)),
+      stage_(inputs.model, layout_, *attention_, groups_.tensor.get(), stage_config(inputs, groups_.place)),
       pipeline_(stage_, world, pipeline_place(inputs, groups_), micro_batches_of(inputs, groups_.place)),
       parameters_(layout_.total()),
       gradients_(layout_.total()),
@@ -162,6 +174,31 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
       reader_(*inputs.tokens, attention_->positions(), inputs.spec.sequence_length, inputs.plan.micro_batch,
               inputs.spec.document_masking == "on"),
       trace_(clock) {}
+
+MemoryEstimate Trainer::memory(const TrainInputs& inputs, Rank rank) {
+  const planner::RankPlace place = planner::rank_places(inputs.plan)[static_cast<std::size_t>(rank.value)];
+  const StageConfig stage = stage_config(inputs, place);
+  MemoryQuestion question;
+  question.model = inputs.model;
+  question.slice = stage.slice;
+  question.slots = stage.slots;
+  question.recompute = stage.recompute;
+  question.attention = attention_config(inputs, place.tensor);
+  question.context_rank = place.cell;
+  question.threads = static_cast<int>(inputs.spec.threads);
+  const ParameterLayout layout(inputs.model, stage.slice);
+  question.owned = 0;
+  for (const planner::Segment& segment : planner::derive_segments(inputs.plan)) {
+    const std::vector<int>& mine = segment.owners[static_cast<std::size_t>(place.group)];
+    if (std::ranges::find(mine, place.stage) == mine.end()) continue;
+    std::size_t owners = 0;
+    for (const std::vector<int>& stages : segment.owners) owners += stages.size();
+    const auto count = static_cast<double>(segment_range(layout, stage.slice, segment).count);
+    question.owned += count / static_cast<double>(layout.total()) /
+                      static_cast<double>(owners * static_cast<std::size_t>(inputs.context_ranks()));
+  }
+  return memory_estimate(question);
+}
 
 Status Trainer::initialise() {
   if (!inputs_.weights_directory.empty()) {

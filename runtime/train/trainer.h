@@ -27,6 +27,7 @@
 #include "runtime/parallel/job_groups.h"
 #include "runtime/schedule/pipeline.h"
 #include "runtime/train/checkpoint.h"
+#include "runtime/train/memory_estimate.h"
 #include "runtime/train/metered_attention.h"
 #include "runtime/train/micro_batch_reader.h"
 #include "runtime/train/trace.h"
@@ -82,6 +83,9 @@ class Trainer {
   /// ranks. `memory` holds them where this rank does not.
   [[nodiscard]] std::span<const float> gather_parameters(kernels::Buffer<float>& memory);
   [[nodiscard]] const MeteredAttention& attention() const { return *attention_; }
+  /// What `rank` will allocate; of this rank. Pure.
+  [[nodiscard]] static MemoryEstimate memory(const TrainInputs& inputs, Rank rank);
+  [[nodiscard]] MemoryEstimate memory() const { return memory(inputs_, world_.rank()); }
   [[nodiscard]] const Pipeline& pipeline() const { return pipeline_; }
   [[nodiscard]] const planner::RankPlace& place() const { return groups_.place; }
   [[nodiscard]] ShardedAdamw::StepBytes optimizer_bytes() const { return optimizer_.step_bytes(); }

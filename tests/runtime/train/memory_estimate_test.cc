@@ -92,7 +92,7 @@ TEST_P(Memory, EstimateIsWithinFivePercent) {
   question.attention.shape = shape;
   question.attention.layout = c.layout;
   question.attention.window = c.window;
-  question.owners = shape.ranks();
+  question.owned = 1.0 / shape.ranks();
 
   std::int64_t expected = 0;
   std::string text;
