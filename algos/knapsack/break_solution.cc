@@ -14,8 +14,7 @@ BreakSolution split_at_break(std::span<Entry> entries, std::int64_t capacity, st
   };
   BreakSolution split;
   split.slack = capacity;
-  // [begin, end) holds the break item, if there is one; what is before fits, what is behind is less
-  // efficient.
+  // [begin, end) holds the break item, if there is one. What is before fits; what is behind is no better.
   auto begin = entries.begin();
   auto end = std::partition(begin, entries.end(), [&](const Entry& e) { return efficiency(e).num > 0; });
   for (std::uint64_t draw = 0; begin != end && split.price.num == 0; ++draw) {

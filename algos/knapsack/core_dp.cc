@@ -102,6 +102,7 @@ class CoreDp {
         std::swap(merged_, next_);
       }
       std::swap(states_, merged_);
+      if (g + 1 == groups) break;  // what is left is complete, and its profit on record
       if (states_.size() > static_cast<std::size_t>(limits_.max_states)) thin(outlooks_[g + 1]);
       if (history_.is_long()) history_.compact(states_, best_);
     }
@@ -219,8 +220,7 @@ class CoreDp {
     }
   }
 
-  /// Intervals of equal width over the slacks that one more change can settle; one for those beyond, each
-  /// way.
+  /// Intervals of equal width over the slacks that one more change can settle; those beyond join the ends.
   void thin(const Outlook& outlook) {
     const Int128 span = 2 * Int128{outlook.reach} + 1;
     const auto bin = [&](const State& state) {

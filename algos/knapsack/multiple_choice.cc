@@ -18,6 +18,10 @@ Status layer_error(std::size_t layer, const std::string& field, const std::strin
   return bad_input({"knapsack", "layers[" + std::to_string(layer) + "]" + field, found, expected, remedy});
 }
 
+std::string field_of(std::size_t choice, const char* name) {
+  return "[" + std::to_string(choice) + "]" + name;
+}
+
 Status check(Layers layers, std::int64_t budget) {
   if (budget < 0) {
     return bad_input({"knapsack", "budget", std::to_string(budget), "an integer >= 0",
@@ -27,28 +31,32 @@ Status check(Layers layers, std::int64_t budget) {
   std::int64_t memories = 0;
   std::size_t choices = 0;
   for (std::size_t l = 0; l < layers.size(); ++l) {
-    if (layers[l].empty())
+    if (layers[l].empty()) {
       return layer_error(l, "", "no choices", "at least one", "leave out a layer that decides nothing");
+    }
     std::int64_t cost = 0;
     std::int64_t memory = 0;
     for (std::size_t c = 0; c < layers[l].size(); ++c) {
       const Choice& choice = layers[l][c];
-      const std::string field = "[" + std::to_string(c) + "]";
-      if (choice.cost < 0)
-        return layer_error(l, field + ".cost", std::to_string(choice.cost), "an integer >= 0",
+      if (choice.cost < 0) {
+        return layer_error(l, field_of(c, ".cost"), std::to_string(choice.cost), "an integer >= 0",
                            "add a constant to all costs of the layer");
-      if (choice.memory < 0)
-        return layer_error(l, field + ".memory", std::to_string(choice.memory), "an integer >= 0",
+      }
+      if (choice.memory < 0) {
+        return layer_error(l, field_of(c, ".memory"), std::to_string(choice.memory), "an integer >= 0",
                            "add a constant to all memories of the layer and to the budget");
+      }
       cost = std::max(cost, choice.cost);
       memory = std::max(memory, choice.memory);
     }
-    if (cost >= kSumLimit - costs)
+    if (cost >= kSumLimit - costs) {
       return layer_error(l, ".cost", std::to_string(cost), "a sum over the layers below 2^62",
                          "measure cost in a larger unit");
-    if (memory >= kSumLimit - memories)
+    }
+    if (memory >= kSumLimit - memories) {
       return layer_error(l, ".memory", std::to_string(memory), "a sum over the layers below 2^62",
                          "measure memory in a larger unit, rounded up");
+    }
     costs += cost;
     memories += memory;
     choices += layers[l].size();
@@ -94,31 +102,32 @@ std::vector<std::uint32_t> convex_hull(const std::vector<Choice>& choices,
   return hull;
 }
 
-/// One step along a layer's hull.
-struct Step {
+/// A choice of a layer, as a change from another one.
+struct Move {
   std::uint32_t layer;
-  std::uint32_t to;  // choice
+  std::uint32_t to;
 };
 
-}  // namespace
+/// The linear relaxation: all layers at their least memory, then steps along their hulls by falling saving
+/// per byte. `base` is what its whole steps choose.
+struct Relaxation {
+  std::vector<std::vector<std::uint32_t>> open;  // undominated choices of each layer
+  std::vector<std::uint32_t> base;
+  BreakSolution split;
+};
 
-Result<Assignment> solve_multiple_choice(Layers layers, std::int64_t budget, const Limits& limits) {
-  if (Status status = check(limits); !status.ok()) return status;
-  if (Status status = check(layers, budget); !status.ok()) return status;
-  // The linear relaxation: all layers at their least memory, then steps by falling saving per byte.
-  std::vector<std::vector<std::uint32_t>> open(layers.size());
-  std::vector<std::uint32_t> base(layers.size());
-  std::vector<Step> steps;
+Result<Relaxation> relax(Layers layers, std::int64_t budget) {
+  Relaxation relaxation;
+  std::vector<Move> steps;
   std::vector<Entry> entries;
   std::int64_t least_memory = 0;
   for (std::uint32_t l = 0; l < layers.size(); ++l) {
-    const std::vector<Choice>& choices = layers[l];
-    open[l] = undominated(choices);
-    const std::vector<std::uint32_t> hull = convex_hull(choices, open[l]);
-    base[l] = hull.front();
-    least_memory += choices[base[l]].memory;
+    relaxation.open.push_back(undominated(layers[l]));
+    const std::vector<std::uint32_t> hull = convex_hull(layers[l], relaxation.open.back());
+    relaxation.base.push_back(hull.front());
+    least_memory += layers[l][hull.front()].memory;
     for (std::size_t i = 1; i < hull.size(); ++i) {
-      const Ratio step = saving(choices[hull[i - 1]], choices[hull[i]]);
+      const Ratio step = saving(layers[l][hull[i - 1]], layers[l][hull[i]]);
       entries.push_back({step.num, step.den, static_cast<std::uint32_t>(steps.size())});
       steps.push_back({l, hull[i]});
     }
@@ -129,55 +138,76 @@ Result<Assignment> solve_multiple_choice(Layers layers, std::int64_t budget, con
          "raise the budget, or offer the layers smaller choices"},
         Code::kResourceExhausted);
   }
-  const BreakSolution split = split_at_break(entries, budget - least_memory);
+  relaxation.split = split_at_break(entries, budget - least_memory);
   // The steps of one layer save less and less per byte, so those taken are its first ones.
-  for (const Entry& entry : std::span(entries).first(split.taken)) {
-    const Step& step = steps[entry.item];
-    const std::vector<Choice>& choices = layers[step.layer];
-    if (choices[step.to].memory > choices[base[step.layer]].memory) base[step.layer] = step.to;
+  for (const Entry& entry : std::span(entries).first(relaxation.split.taken)) {
+    const auto [layer, to] = steps[entry.item];
+    std::uint32_t& base = relaxation.base[layer];
+    if (layers[layer][to].memory > layers[layer][base].memory) base = to;
+  }
+  return relaxation;
+}
+
+Change change_of(Layers layers, const Relaxation& relaxation, Move move) {
+  const Choice& from = layers[move.layer][relaxation.base[move.layer]];
+  const Choice& to = layers[move.layer][move.to];
+  return {to.memory - from.memory, from.cost - to.cost, 0, 0};
+}
+
+template <class Visit>
+void for_each_move(const Relaxation& relaxation, std::uint32_t layer, Visit visit) {
+  for (const std::uint32_t to : relaxation.open[layer]) {
+    if (to != relaxation.base[layer]) visit(Move{layer, to});
+  }
+}
+
+}  // namespace
+
+Result<Assignment> solve_multiple_choice(Layers layers, std::int64_t budget, const Limits& limits) {
+  if (Status status = check(limits); !status.ok()) return status;
+  if (Status status = check(layers, budget); !status.ok()) return status;
+  const Relaxation relaxation = TS_TRY(relax(layers, budget));
+  const auto count = static_cast<std::uint32_t>(layers.size());
+
+  // The incumbent: the base, or the one move from it that saves most and fits.
+  std::int64_t incumbent = 0;
+  std::vector<Move> taken;
+  for (std::uint32_t l = 0; l < count; ++l) {
+    for_each_move(relaxation, l, [&](Move move) {
+      const Change change = change_of(layers, relaxation, move);
+      if (change.weight > relaxation.split.slack || change.profit <= incumbent) return;
+      incumbent = change.profit;
+      taken = {move};
+    });
   }
 
-  Assignment assignment;
-  std::vector<Step> changes;  // by id
   Core core;
-  core.price = split.price;
-  core.slack = split.slack;
-  std::int64_t incumbent = 0;
-  Step single{0, 0};
-  for (std::uint32_t l = 0; l < layers.size(); ++l) {
-    const Choice& from = layers[l][base[l]];
-    for (const std::uint32_t c : open[l]) {
-      const Choice& to = layers[l][c];
-      if (to.memory - from.memory <= split.slack && from.cost - to.cost > incumbent) {
-        incumbent = from.cost - to.cost;
-        single = {l, c};
-      }
-    }
-  }
+  core.price = relaxation.split.price;
+  core.slack = relaxation.split.slack;
   const Int128 lead = lead_of(core, incumbent);
-  for (std::uint32_t l = 0; l < layers.size(); ++l) {
-    const Choice& from = layers[l][base[l]];
+  std::vector<Move> moves;  // by id
+  for (std::uint32_t l = 0; l < count; ++l) {
     const auto group = static_cast<std::uint32_t>(core.changes.size());
-    for (const std::uint32_t c : open[l]) {
-      const Choice& to = layers[l][c];
-      const Change change{to.memory - from.memory, from.cost - to.cost, 0,
-                          static_cast<std::uint32_t>(changes.size())};
-      if (c == base[l] || loss_of(core, change) > lead) continue;
+    for_each_move(relaxation, l, [&](Move move) {
+      Change change = change_of(layers, relaxation, move);
+      if (loss_of(core, change) > lead) return;
+      change.id = static_cast<std::uint32_t>(moves.size());
       core.changes.push_back(change);
-      changes.push_back({l, c});
-    }
+      moves.push_back(move);
+    });
     if (core.changes.size() > group) core.group_begin.push_back(group);
   }
   core.group_begin.push_back(static_cast<std::uint32_t>(core.changes.size()));
 
-  const std::int64_t ceiling = upper_bound(split) - split.profit;
+  const std::int64_t ceiling = upper_bound(relaxation.split) - relaxation.split.profit;
   const CoreAnswer answer = run_core(core, incumbent, ceiling, limits);
-  assignment.choice = std::move(base);
   if (answer.improved) {
-    for (const std::uint32_t id : answer.taken) assignment.choice[changes[id].layer] = changes[id].to;
-  } else if (incumbent > 0) {
-    assignment.choice[single.layer] = single.to;
+    taken.clear();
+    for (const std::uint32_t id : answer.taken) taken.push_back(moves[id]);
   }
+  Assignment assignment;
+  assignment.choice = relaxation.base;
+  for (const auto& [layer, to] : taken) assignment.choice[layer] = to;
   for (std::size_t l = 0; l < layers.size(); ++l) {
     assignment.cost += layers[l][assignment.choice[l]].cost;
     assignment.memory += layers[l][assignment.choice[l]].memory;

@@ -28,15 +28,18 @@ Status check(const Limits& limits) {
   return {};
 }
 
+Status check_count(std::size_t items) {
+  if (items <= static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) return {};
+  return bad_input(
+      {"knapsack", "items", std::to_string(items) + " items", "at most 2147483647", "split the problem"});
+}
+
 Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity) {
   if (capacity < 0) {
     return bad_input({"knapsack", "capacity", std::to_string(capacity), "an integer >= 0",
                       "give the capacity in the unit of the weights"});
   }
-  if (items.size() > static_cast<std::size_t>(std::numeric_limits<std::int32_t>::max())) {
-    return bad_input({"knapsack", "items", std::to_string(items.size()) + " items", "at most 2147483647",
-                      "split the problem"});
-  }
+  if (Status status = check_count(items.size()); !status.ok()) return status;
   Prepared prepared;
   prepared.open.reserve(items.size());
   for (std::size_t i = 0; i < items.size(); ++i) {

@@ -24,6 +24,7 @@ struct Prepared {
 };
 
 [[nodiscard]] Status check(const Limits& limits);
+[[nodiscard]] Status check_count(std::size_t items);
 
 Result<Prepared> prepare(std::span<const Item> items, std::int64_t capacity);
 

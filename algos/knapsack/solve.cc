@@ -1,7 +1,7 @@
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <tuple>
+#include <utility>
 
 #include "algos/knapsack/cardinality_bound.h"
 #include "algos/knapsack/core_dp.h"
@@ -21,8 +21,7 @@ class Search {
     first_fill(split);
   }
 
-  /// A short pass settles most cores. The others are worth a price per item, and have a better incumbent for
-  /// it.
+  /// A short pass settles most cores. The others are worth a price per item, found from a better incumbent.
   void run() {
     attempt({}, kFirstStates, kFirstStates);
     if (proven() || work_left_ <= 0) return;

@@ -143,6 +143,7 @@ Result<RealSelection> xdp(std::span<const RealItem> items, double capacity) try 
     return bad_input({"knapsack", "capacity", std::to_string(capacity), "a finite number >= 0",
                       "give the capacity in the unit of the weights"});
   }
+  if (Status status = check_count(items.size()); !status.ok()) return status;
   RealSelection selection;
   std::vector<Open<double>> open;
   double profits = 0;
