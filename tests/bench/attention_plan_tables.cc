@@ -7,6 +7,8 @@
 
 #include <fmt/format.h>
 
+#include "runtime/attention/chunk_mask.h"
+#include "runtime/attention/mesh_choice.h"
 #include "runtime/attention/mesh_shape.h"
 #include "runtime/attention/tile_assignment.h"
 #include "runtime/attention/tile_schedule.h"
@@ -95,6 +97,62 @@ void print_crossing() {
   }
 }
 
+/// What masks leave of the bytes, forward and backward, over all of 16 ranks; a chunk is 256 tokens.
+void print_masks() {
+  constexpr std::int64_t kChunk = 256;
+  const AttentionDims dims{1, 16 * kChunk, 16, 16, 64};
+  std::vector<std::int32_t> documents;  // of 200, 201, 202, ... tokens
+  std::int64_t left = 200;
+  std::int64_t length = 200;
+  for (std::int64_t t = 0; t < dims.tokens; ++t) {
+    documents.push_back(static_cast<std::int32_t>(length));
+    if (--left == 0) left = ++length;
+  }
+  const struct {
+    const char* name;
+    MaskRule rule;
+  } masks[] = {{"causal", {true, 0, 1, {}}},
+               {"causal, window 256", {true, kChunk, 1, {}}},
+               {"causal, window 1024", {true, 4 * kChunk, 1, {}}},
+               {"causal, documents of 200 and more", {true, 0, 1, documents}}};
+  fmt::print("\n| shape | layout |");
+  for (const auto& mask : masks) fmt::print(" {} |", mask.name);
+  fmt::print("\n|---|---|---|---|---|---|\n");
+  for (const char* text : {"1x16", "4x4", "16x1", "(4.4)x1", "1x(4.4)", "u4:2x2"}) {
+    const MeshShape shape = shape_of(text);
+    for (const TokenLayout layout : {TokenLayout::kContiguous, TokenLayout::kZigzag}) {
+      const auto sent = [&](const ChunkMask& mask) {
+        std::int64_t sum = 0;
+        for (const Pass pass : {Pass::kForward, Pass::kBackward}) {
+          for (const NodeVolume& volume : node_volumes(pass, shape, layout, dims, mask, 16)) {
+            sum += volume.inside;
+          }
+        }
+        return static_cast<double>(sum);
+      };
+      const double all = sent(ChunkMask(shape.super_ranks()));
+      fmt::print("| {} | {} |", text, token_layout_name(layout));
+      for (const auto& mask : masks) {
+        fmt::print(" {:.0f} % |", 100 * sent(chunk_mask(shape, layout, dims.tokens, mask.rule)) / all);
+      }
+      fmt::print("\n");
+    }
+  }
+}
+
+/// What --mesh auto weighs, 256 ranks in nodes of 8.
+void print_choice() {
+  MeshQuestion question;
+  question.ranks = 256;
+  question.ranks_per_node = 8;
+  question.dims = {1, std::int64_t{1} << 20, 32, 32, 128};
+  question.node_gb_per_s = 8 * 45;
+  for (const double rank_link : {300.0, 20.0}) {
+    question.rank_gb_per_s = rank_link;
+    fmt::print("\n{}\n", mesh_table(question, rank_meshes(question), 6));
+  }
+}
+
 /// Milliseconds of one layer on 256 ranks: batch 1, 32 heads of 128, MHA, causal, bf16 on the wire,
 /// 500 and 400 TFLOP/s, 8 us per block, 20 us per hop, 45 GB/s per rank, Q ring on 300 GB/s where "node".
 struct Layer {
@@ -155,6 +213,8 @@ int main() {
   }
   print_reductions();
   print_crossing();
+  print_masks();
+  print_choice();
   print_projection();
   return 0;
 }
