@@ -174,7 +174,7 @@ std::int64_t dual_bound(std::span<const GroupTable::Column> columns, std::span<c
 Packer::Packer(std::span<const GroupTable::Column> columns, std::span<const int> units, PackCount count)
     : columns_(columns), units_(units), count_(count) {
   const double counts = count.most > 0 ? count.most + 1.0 : 1.0;
-  exact_ = states_of(units) * static_cast<double>(columns.size()) * counts <= kMostExactWork;
+  exact_ = states_of(units) * static_cast<double>(columns.size() + 1) * counts <= kMostExactWork;
 }
 
 Packing Packer::pack(std::span<const std::int64_t> values) const {
@@ -281,7 +281,7 @@ Packing Packer::pack_by_relaxation(std::span<const std::int64_t> values) const {
     const auto whole = static_cast<int>(std::floor(relaxation.amounts()[i] + 1e-9));
     for (int copy = 0; copy < whole - 1 && fits(columns_[column].units, left); ++copy) take(column);
   }
-  if (states_of(left) * static_cast<double>(columns_.size()) <= kMostExactWork) {
+  if (states_of(left) * static_cast<double>(columns_.size() + 1) <= kMostExactWork) {
     const Packing rest = pack_exactly(values, left, {});
     for (const int column : rest.columns) take(static_cast<std::size_t>(column));
     return packing;

@@ -87,8 +87,11 @@ class Candidate {
   [[nodiscard]] std::optional<Plan> solve(double give_up_s, std::int64_t& evaluated, bool& cancelled) {
     // Deeper groups where shallow ones do not fit.
     for (std::int64_t afford = 1000;; afford *= 4) {
-      const Answer answer = solve_range(1, most_groups(), give_up_s, evaluated, cancelled);
+      int solves = 8;
+      report_.exact = true;
+      const Answer answer = solve_range(1, most_groups(), give_up_s, solves, evaluated, cancelled);
       report_.lower_bound_s = answer.lower_bound;
+      if (answer.plan) report_.pipeline_s = answer.pipeline_s;
       const int deeper = affordable_depth(units_, cost_.model().layers, afford);
       const bool nothing = answer.lower_bound == kInfinite && !answer.plan;
       constexpr std::int64_t kMost = 16000;
@@ -103,6 +106,7 @@ class Candidate {
  private:
   struct Answer {
     std::optional<Plan> plan;
+    double pipeline_s = kInfinite;  // the least found, in the form the bound is of
     double lower_bound = kInfinite;
   };
 
@@ -149,43 +153,54 @@ class Candidate {
     return found;
   }
 
-  /// The best plan with `least` to `most` groups. The optimizer shard, and with it memory, depends on their
-  /// number: it is taken for `most` groups, and the range is split where the answer has fewer and does not
-  /// fit.
-  [[nodiscard]] Answer solve_range(int least, int most, double give_up_s, std::int64_t& evaluated,
-                                   bool& cancelled) {
-    const bool whole = least == 1 && most == most_groups();
+  /// The best plan with `least` to `most` groups. The optimizer shard, and with it memory and recomputation,
+  /// depends on their number: the table takes it for `most` groups, and the range is split where an answer
+  /// with fewer does not keep its promise.
+  [[nodiscard]] Answer solve_range(int least, int most, double give_up_s, int& solves,
+                                   std::int64_t& evaluated, bool& cancelled) {
     const PipelineProblem numbers = problem(most);
     GroupingOptions options;
     options.mode = options_.mode;
     options.give_up_s = give_up_s;
-    if (!whole) options.count = {least, most};
+    if (least > 1 || most < most_groups()) options.count = {least, most};
     const Grouping grouping = solve_grouping(numbers, options, options_.cancelled);
+    --solves;
     cancelled = cancelled || grouping.cancelled;
-    report_.exact = grouping.exact;
+    report_.exact = report_.exact && grouping.exact;
     Answer answer;
     answer.lower_bound = grouping.lower_bound;
     if (grouping.groups.empty()) return answer;
-    report_.pipeline_s = grouping.seconds;
     const int groups = static_cast<int>(grouping.groups.size());
-    answer.plan = plan_of(grouping, evaluated);
-    if (answer.plan || cancelled || groups >= most) return answer;
-    const Answer fewer = solve_range(least, groups, give_up_s, evaluated, cancelled);
-    // A packer that is not exact ignores the range: its bound for all stands for the rest.
-    if (!grouping.exact) {
-      answer.plan = fewer.plan;
-      return answer;
-    }
-    const Answer more = solve_range(groups + 1, most, give_up_s, evaluated, cancelled);
-    answer.lower_bound = std::min(fewer.lower_bound, more.lower_bound);
-    const bool take_more =
-        more.plan && (!fewer.plan || more.plan->expected.iteration_s < fewer.plan->expected.iteration_s);
-    answer.plan = take_more ? more.plan : fewer.plan;
+    answer.pipeline_s = kInfinite;
+    answer.plan = plan_of(grouping, numbers, answer.pipeline_s, evaluated);
+    constexpr double kRounding = 1e-9;
+    const bool kept = answer.plan && answer.pipeline_s <= grouping.seconds * (1 + kRounding);
+    if (kept || cancelled || groups >= most || solves <= 0) return answer;
+    // What takes longer than the plan in hand is of no interest in either half.
+    give_up_s = std::min(give_up_s, answer.pipeline_s);
+    const Answer fewer = solve_range(least, groups, give_up_s, solves, evaluated, cancelled);
+    keep_better(answer, fewer);
+    // A packer that is not exact ignores the range, so there the bound for all stands for the rest.
+    if (!grouping.exact || cancelled || solves <= 0) return answer;
+    give_up_s = std::min(give_up_s, answer.pipeline_s);
+    const Answer more = solve_range(groups + 1, most, give_up_s, solves, evaluated, cancelled);
+    keep_better(answer, more);
+    answer.lower_bound = std::max(answer.lower_bound, std::min(fewer.lower_bound, more.lower_bound));
     return answer;
   }
 
-  /// Nullopt where a stage does not fit with the optimizer spread over these groups only.
-  [[nodiscard]] std::optional<Plan> plan_of(const Grouping& grouping, std::int64_t& evaluated) const {
+  static void keep_better(Answer& answer, const Answer& other) {
+    answer.pipeline_s = std::min(answer.pipeline_s, other.pipeline_s);
+    if (other.plan &&
+        (!answer.plan || other.plan->expected.iteration_s < answer.plan->expected.iteration_s)) {
+      answer.plan = other.plan;
+    }
+  }
+
+  /// Nullopt where a stage does not fit with the optimizer spread over these groups only. `pipeline_s`: the
+  /// slowest group with the recomputation that fits.
+  [[nodiscard]] std::optional<Plan> plan_of(const Grouping& grouping, const PipelineProblem& numbers,
+                                            double& pipeline_s, std::int64_t& evaluated) const {
     const ModelSpec& model = cost_.model();
     Plan plan;
     plan.layers = model.layers;
@@ -205,11 +220,14 @@ class Candidate {
       choosers.push_back(chooser(type, static_cast<int>(grouping.groups.size())));
     }
     std::vector<std::vector<int>> types;
+    double slowest = 0;
     for (const GroupChoice& chosen : grouping.groups) {
       DeviceGroup group;
       group.micro_batches = chosen.micro_batches;
       auto& row = types.emplace_back();
       const int depth = static_cast<int>(chosen.stages.size());
+      double sum = 0;
+      double most = 0;
       for (int s = 0; s < depth; ++s) {
         const StageChoice& stage = chosen.stages[static_cast<std::size_t>(s)];
         const auto fit = choosers[static_cast<std::size_t>(stage.type)].fit(
@@ -217,14 +235,26 @@ class Candidate {
             std::min<std::int64_t>(depth - s, chosen.micro_batches));
         if (!fit) return std::nullopt;
         group.stages.push_back({{}, stage.first_layer, stage.layers, fit->recompute, {}});
+        if (!row.empty()) {
+          sum +=
+              numbers
+                  .round_trip_s[static_cast<std::size_t>(row.back())][static_cast<std::size_t>(stage.type)];
+        }
+        sum += fit->seconds;
+        most = std::max(most, fit->seconds);
         row.push_back(stage.type);
       }
+      slowest = std::max(slowest, sum + static_cast<double>(chosen.micro_batches - 1) * most);
       plan.groups.push_back(std::move(group));
     }
-    const Mapping mapping =
-        map_units(plan, types, classes_, cost_, options_.mapping_evaluations, options_.cancelled);
+    // An estimate takes time in proportion to the stages: large plans get fewer.
+    const std::int64_t stages = std::max(1, plan.ranks() / plan.stage_devices());
+    constexpr std::int64_t kMostStages = 20000;
+    const std::int64_t evaluations = std::min(options_.mapping_evaluations, kMostStages / stages);
+    const Mapping mapping = map_units(plan, types, classes_, cost_, evaluations, options_.cancelled);
     evaluated += mapping.evaluated;
     set_expectations(plan, mapping.estimate);
+    pipeline_s = slowest;
     return plan;
   }
 
