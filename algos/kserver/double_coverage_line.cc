@@ -6,7 +6,7 @@
 
 namespace tessera::kserver {
 
-DoubleCoverageLine::DoubleCoverageLine(const LineMetric& metric, std::vector<Point> starts)
+DoubleCoverageLine::DoubleCoverageLine(const LineMetric& metric, const std::vector<Point>& starts)
     : Online(metric, starts.size()), metric_(metric), labels_(starts.size()) {
   for (std::size_t role = 0; role < starts.size(); ++role)
     order_.emplace_back(static_cast<std::int32_t>(role));

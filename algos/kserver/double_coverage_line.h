@@ -17,7 +17,7 @@ namespace tessera::kserver {
 
 class DoubleCoverageLine final : public Online {
  public:
-  DoubleCoverageLine(const LineMetric& metric, std::vector<Point> starts);
+  DoubleCoverageLine(const LineMetric& metric, const std::vector<Point>& starts);
 
   [[nodiscard]] Distance between(Role a, Role b) const override;
   /// Coordinate on the line.

@@ -6,7 +6,7 @@
 
 namespace tessera::kserver {
 
-DoubleCoverageTree::DoubleCoverageTree(const TreeMetric& metric, std::vector<Point> starts)
+DoubleCoverageTree::DoubleCoverageTree(const TreeMetric& metric, const std::vector<Point>& starts)
     : Online(metric, starts.size()),
       metric_(metric),
       ahead_(starts.size()),

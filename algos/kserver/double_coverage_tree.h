@@ -22,7 +22,7 @@ namespace tessera::kserver {
 
 class DoubleCoverageTree final : public Online {
  public:
-  DoubleCoverageTree(const TreeMetric& metric, std::vector<Point> starts);
+  DoubleCoverageTree(const TreeMetric& metric, const std::vector<Point>& starts);
 
   [[nodiscard]] Distance between(Role a, Role b) const override;
   [[nodiscard]] TreePlace place_of(Role role) const { return places_[static_cast<std::size_t>(role.value)]; }

@@ -16,7 +16,8 @@ class LineMetric final : public Metric {
 
   [[nodiscard]] Distance position(Point p) const { return positions_[static_cast<std::size_t>(p.value)]; }
   [[nodiscard]] Distance distance(Point a, Point b) const override;
-  std::span<const Distance> distances_from(Point from, std::span<Distance> scratch) const override;
+  [[nodiscard]] std::span<const Distance> distances_from(Point from,
+                                                         std::span<Distance> scratch) const override;
 
  private:
   LineMetric(std::vector<Distance> positions, Distance diameter);

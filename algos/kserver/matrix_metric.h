@@ -22,7 +22,8 @@ class MatrixMetric final : public Metric {
                                    const std::string& source = "matrix");
 
   [[nodiscard]] Distance distance(Point a, Point b) const override;
-  std::span<const Distance> distances_from(Point from, std::span<Distance> scratch) const override;
+  [[nodiscard]] std::span<const Distance> distances_from(Point from,
+                                                         std::span<Distance> scratch) const override;
 
  private:
   MatrixMetric(std::vector<Distance> table, std::int32_t points, Distance diameter);

@@ -35,7 +35,8 @@ class Metric {
 
   [[nodiscard]] virtual Distance distance(Point a, Point b) const = 0;
   /// d(from, 0..n-1), in O(n). Either memory of the metric, or `scratch` (n entries), filled.
-  virtual std::span<const Distance> distances_from(Point from, std::span<Distance> scratch) const = 0;
+  [[nodiscard]] virtual std::span<const Distance> distances_from(Point from,
+                                                                 std::span<Distance> scratch) const = 0;
 
  protected:
   Metric(std::int32_t points, Distance diameter) : points_(points), diameter_(diameter) {}

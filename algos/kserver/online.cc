@@ -78,10 +78,10 @@ Result<std::unique_ptr<Online>> make_online(Algorithm algorithm, const Metric& m
   switch (algorithm) {
     case Algorithm::kDoubleCoverage:
       if (const auto* line = dynamic_cast<const LineMetric*>(&metric)) {
-        return Made(std::make_unique<DoubleCoverageLine>(*line, std::move(starts)));
+        return Made(std::make_unique<DoubleCoverageLine>(*line, starts));
       }
       if (const auto* tree = dynamic_cast<const TreeMetric*>(&metric)) {
-        return Made(std::make_unique<DoubleCoverageTree>(*tree, std::move(starts)));
+        return Made(std::make_unique<DoubleCoverageTree>(*tree, starts));
       }
       return wrong_metric("a line or a tree", "choose work-function, which serves any metric");
     case Algorithm::kFifo:
@@ -89,7 +89,7 @@ Result<std::unique_ptr<Online>> make_online(Algorithm algorithm, const Metric& m
         return Made(std::make_unique<Fifo>(*uniform, std::move(starts)));
       }
       return wrong_metric("a uniform metric", "choose work-function, which serves any metric");
-    case Algorithm::kWorkFunction: return Made(std::make_unique<WorkFunction>(metric, std::move(starts)));
+    case Algorithm::kWorkFunction: return Made(std::make_unique<WorkFunction>(metric, starts));
     case Algorithm::kGreedy: return Made(std::make_unique<Greedy>(metric, std::move(starts)));
   }
   TS_REQUIRE(false, static_cast<int>(algorithm));

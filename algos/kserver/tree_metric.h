@@ -33,7 +33,8 @@ class TreeMetric final : public Metric {
   [[nodiscard]] Distance distance(Point a, Point b) const override {
     return distance(TreePlace{a, 0}, TreePlace{b, 0});
   }
-  std::span<const Distance> distances_from(Point from, std::span<Distance> scratch) const override;
+  [[nodiscard]] std::span<const Distance> distances_from(Point from,
+                                                         std::span<Distance> scratch) const override;
 
   [[nodiscard]] Distance distance(TreePlace a, TreePlace b) const;
   /// The place `by` along the path from `from` to node `to`; 0 <= by <= distance. O(edges walked).

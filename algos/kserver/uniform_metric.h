@@ -13,7 +13,8 @@ class UniformMetric final : public Metric {
                                     const std::string& source = "uniform");
 
   [[nodiscard]] Distance distance(Point a, Point b) const override;
-  std::span<const Distance> distances_from(Point from, std::span<Distance> scratch) const override;
+  [[nodiscard]] std::span<const Distance> distances_from(Point from,
+                                                         std::span<Distance> scratch) const override;
 
  private:
   UniformMetric(std::int32_t points, Distance apart);

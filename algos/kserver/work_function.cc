@@ -15,7 +15,7 @@ constexpr std::size_t kOpen = std::numeric_limits<std::size_t>::max();
 
 }  // namespace
 
-WorkFunction::WorkFunction(const Metric& metric, std::vector<Point> starts)
+WorkFunction::WorkFunction(const Metric& metric, const std::vector<Point>& starts)
     : OnPoints(metric, starts),
       k_(starts.size()),
       from_(starts),

@@ -20,7 +20,7 @@ namespace tessera::kserver {
 
 class WorkFunction final : public OnPoints {
  public:
-  WorkFunction(const Metric& metric, std::vector<Point> starts);
+  WorkFunction(const Metric& metric, const std::vector<Point>& starts);
 
   /// w_t of the places where the roles stand.
   [[nodiscard]] Distance work() const;

@@ -80,27 +80,32 @@ Result<Problem> read_problem(const Options& options) {
   return problem;
 }
 
-/// What every sub-command reports: who served what, and what each paid.
-struct Report {
-  Json head;  // the sub-command's own lines
-  std::vector<Server> server_of;
-  std::vector<Distance> costs;
-};
+std::string readable(const Json& value) {
+  if (value.is_string()) return value.get<std::string>();
+  if (!value.is_number_float()) return value.dump();
+  const auto number = value.get<double>();
+  return number < 0.001 ? fmt::format("{:g}", number) : fmt::format("{:.3f}", number);
+}
 
-void print(const Options& options, const Problem& problem, const Report& report) {
-  const double ratio = kserver::max_over_mean(report.costs);
+/// Who served what and what each paid; `head` holds the sub-command's own lines.
+void print(const Options& options, const Problem& problem, const Json& head, std::span<const Server> servers,
+           const std::vector<Distance>& costs) {
+  const double ratio = kserver::max_over_mean(costs);
   std::vector<std::int32_t> server_of;
-  std::vector<std::size_t> served(report.costs.size(), 0);
-  for (const Server server : report.server_of) {
+  std::vector<std::size_t> served(costs.size(), 0);
+  for (const Server server : servers) {
     server_of.push_back(server.value);
     ++served[static_cast<std::size_t>(server.value)];
   }
   if (options.json) {
-    Json json = {{"points", problem.metric->points()}, {"diameter", problem.metric->diameter()},
-                 {"servers", report.costs.size()},     {"requests", server_of.size()},
-                 {"cost", kserver::sum(report.costs)}, {"max_over_mean", ratio}};
-    json.update(report.head);
-    json["costs"] = report.costs;
+    Json json = {{"points", problem.metric->points()},
+                 {"diameter", problem.metric->diameter()},
+                 {"servers", costs.size()},
+                 {"requests", server_of.size()},
+                 {"cost", kserver::sum(costs)},
+                 {"max_over_mean", ratio}};
+    json.update(head);
+    json["costs"] = costs;
     json["server_of"] = server_of;
     fmt::print("{}\n", json.dump());
     return;
@@ -109,23 +114,20 @@ void print(const Options& options, const Problem& problem, const Report& report)
     fmt::print("{:<18} {}\n", name, value);
   };
   line("points", fmt::format("{}, diameter {}", problem.metric->points(), problem.metric->diameter()));
-  line("servers, requests", fmt::format("{}, {}", report.costs.size(), server_of.size()));
-  line("cost", std::to_string(kserver::sum(report.costs)));
+  line("servers, requests", fmt::format("{}, {}", costs.size(), server_of.size()));
+  line("cost", std::to_string(kserver::sum(costs)));
   line("dearest / mean", fmt::format("{:.3f}", ratio));
-  for (const auto& [key, value] : report.head.items()) {
+  for (const auto& [key, value] : head.items()) {
     std::string name = key;
     std::replace(name.begin(), name.end(), '_', ' ');
-    line(name, value.is_string()
-                   ? value.get<std::string>()
-                   : (value.is_number_float() ? fmt::format("{:.3f}", value.get<double>()) : value.dump()));
+    line(name, readable(value));
   }
   const auto shown = [&](std::size_t count) {
     return options.limit == 0 ? count : std::min(count, options.limit);
   };
   fmt::print("{:>8} {:>8} {:>10} {:>14}\n", "server", "start", "served", "cost");
   for (std::size_t s = 0; s < shown(served.size()); ++s) {
-    fmt::print("{:>8} {:>8} {:>10} {:>14}\n", s, problem.instance.servers[s].value, served[s],
-               report.costs[s]);
+    fmt::print("{:>8} {:>8} {:>10} {:>14}\n", s, problem.instance.servers[s].value, served[s], costs[s]);
   }
   if (shown(served.size()) < served.size()) fmt::print("{:>8}\n", "...");
   line("served by", fmt::format("{}{}", fmt::join(std::span(server_of).first(shown(server_of.size())), " "),
@@ -142,10 +144,8 @@ std::string form_name(kserver::Form form) {
 Status run_optimum(const Options& options) {
   const Problem problem = TS_TRY(read_problem(options));
   kserver::Optimum best = TS_TRY(kserver::optimum(*problem.metric, problem.instance, options.form));
-  print(options, problem,
-        {{{"form", form_name(best.form)}},
-         best.schedule.server_of,
-         kserver::server_costs(*problem.metric, problem.instance, best.schedule)});
+  print(options, problem, {{"form", form_name(best.form)}}, best.schedule.server_of,
+        kserver::server_costs(*problem.metric, problem.instance, best.schedule));
   return {};
 }
 
@@ -157,17 +157,16 @@ Status run_fair(const Options& options) {
       kserver::make_fair(*problem.metric, problem.instance, best.schedule, {options.eps, options.additive}));
   const kserver::FairCertificate& is = fair.certificate;
   print(options, problem,
-        {{{"optimum", best.cost},
-          {"optimum_max_over_mean", kserver::max_over_mean(before)},
-          {"eps", options.eps},
-          {"additive", is.additive},
-          {"dearest", is.dearest},
-          {"dearest_allowed", is.allowed},
-          {"reached", is.reached},
-          {"guaranteed", is.proven},
-          {"swaps", is.swaps}},
-         fair.schedule.server_of,
-         fair.costs});
+        {{"optimum", best.cost},
+         {"optimum_max_over_mean", kserver::max_over_mean(before)},
+         {"eps", options.eps},
+         {"additive", is.additive},
+         {"dearest", is.dearest},
+         {"dearest_allowed", is.allowed},
+         {"reached", is.reached},
+         {"guaranteed", is.proven},
+         {"swaps", is.swaps}},
+        fair.schedule.server_of, fair.costs);
   return {};
 }
 
@@ -194,29 +193,30 @@ Status run_online(const Options& options) {
   if (options.lazy) {
     online = std::make_unique<kserver::Lazy>(metric, problem.instance.servers, std::move(online));
   }
-  Report report;
-  report.head["algorithm"] = kserver::algorithm_name(algorithm);
+  Json head = {{"algorithm", kserver::algorithm_name(algorithm)}};
+  std::vector<Server> server_of;
+  std::vector<Distance> costs;
   if (options.fair) {
     auto fair = TS_TRY(kserver::FairOnline::start(std::move(online), {options.eps, options.seed}));
     for (const kserver::Point request : problem.instance.requests) {
-      report.server_of.push_back(fair.serve(request).server);
+      server_of.push_back(fair.serve(request).server);
     }
-    report.costs.assign(fair.costs().begin(), fair.costs().end());
+    costs.assign(fair.costs().begin(), fair.costs().end());
     const kserver::OnlineCertificate is = fair.certificate(options.delta);
-    report.head.update({{"eps", options.eps},
-                        {"algorithm_cost", is.algorithm},
-                        {"cost_allowed", is.total_allowed},
-                        {"dearest", is.dearest},
-                        {"dearest_allowed", is.dearest_allowed},
-                        {"probability", 1 - options.delta},
-                        {"deals", is.deals}});
+    head.update({{"eps", options.eps},
+                 {"algorithm_cost", is.algorithm},
+                 {"cost_allowed", is.total_allowed},
+                 {"dearest", is.dearest},
+                 {"dearest_allowed", is.dearest_allowed},
+                 {"probability", 1 - options.delta},
+                 {"deals", is.deals}});
   } else {
     for (const kserver::Point request : problem.instance.requests) {
-      report.server_of.emplace_back(online->serve(request).value);
+      server_of.emplace_back(online->serve(request).value);
     }
-    report.costs.assign(online->costs().begin(), online->costs().end());
+    costs.assign(online->costs().begin(), online->costs().end());
   }
-  print(options, problem, report);
+  print(options, problem, head, server_of, costs);
   return {};
 }
 
