@@ -36,6 +36,8 @@ constexpr std::array<SizedModel, 3> kModels{{
     {"70B", 8192, 28672, 80, 64, 8, 8, 1024},
 }};
 
+constexpr int kDevicesPerNode = 8;
+
 struct Network {
   const char* device;
   double gb_per_s;  // of a node, one way
@@ -65,7 +67,6 @@ struct Part {
 using Mix = std::vector<Part>;
 
 ClusterSpec cluster_of(const Mix& mix, int nodes) {
-  constexpr int kDevicesPerNode = 8;
   ClusterSpec cluster;
   for (const auto& [index, times] : mix) {
     cluster.types.push_back(*find_device_type(kDevices[index].device));
@@ -82,11 +83,11 @@ ClusterSpec cluster_of(const Mix& mix, int nodes) {
   return cluster;
 }
 
-std::string mix_name(const Mix& mix) {
+/// "24 A100-40 + 8 H800".
+std::string mix_name(const Mix& mix, int nodes) {
   std::vector<std::string> names;
   for (const auto& [index, times] : mix) {
-    names.push_back(times == 1 ? kDevices[index].device
-                               : fmt::format("{} x {}", times, kDevices[index].device));
+    names.push_back(fmt::format("{} {}", kDevicesPerNode * nodes * times, kDevices[index].device));
   }
   return fmt::format("{}", fmt::join(names, " + "));
 }
@@ -129,7 +130,7 @@ Status run(const Options& options) {
   for (const SizedModel& sized : kModels) {
     if (!wanted(options.models, sized.name)) continue;
     for (const auto& mix : mixes()) {
-      if (!wanted(options.mixes, mix_name(mix))) continue;
+      if (!wanted(options.mixes, mix_name(mix, sized.nodes))) continue;
       TrainSpec train;
       train.sequence_length = 4096;
       train.global_batch = sized.global_batch;
@@ -165,7 +166,7 @@ Command add_grid_command(CLI::App& program) {
   declare_choices(*app, options->choices);
   app->add_option("--models", options->models, "of 7B, 13B, 70B; default: all")->delimiter(',');
   app->add_option("--mixes", options->mixes,
-                  "as \"H800 + H20\"; default: every pair, some threes, all five, uneven ones")
+                  "as \"8 H800 + 8 H20\"; default: every pair, some threes, all five, uneven ones")
       ->delimiter(',');
   app->footer(
       "Sequences of 4096 tokens; 8 devices of each type and 256 sequences per step for 7B, 16 and 512 for "

@@ -178,7 +178,7 @@ TEST_F(TesseraPlan, MistakesAreExplainedAndWriteNothing) {
       {"plan --model " + model_ + " --cluster " + folder_ + "bad.json", "H800"},  // the nearest name
       {"plan --model " + model_ + " --cluster " + folder_ + "negative.json", "count"},
       {"plan " + job() + "--what-if remove:fats", "did you mean fast?"},
-      {"plan " + job() + "--what-if add:H80:8", "did you mean H800?"},
+      {"plan " + job() + "--what-if add:H80:8", "did you mean H20?"},
       {"plan " + job() + "--what-if add:fast*0", "behind *"},
       {"plan " + job() + "--what-if remove:fast --what-if remove:slow", "remains"},
       {"plan " + job() + "--what-if grow", "remove:NAME"},
@@ -188,7 +188,7 @@ TEST_F(TesseraPlan, MistakesAreExplainedAndWriteNothing) {
       {"plan " + job() + "--context 1y2", "1y2"},
       {"evaluate --plan " + model_, "error"},
       {"check --plan /no/plan.json", "/no/plan.json"},
-      {"draw", "draw"},
+      {"draw", "subcommand is required"},
   };
   for (const Mistake& mistake : mistakes) {
     const bool plans = mistake.arguments.starts_with("plan");
