@@ -148,8 +148,8 @@ Status run(const Options& options) {
         shape = shape_text(report.plan);
       }
       const auto [tessera, megatron, whale] = step_s;
-      fmt::print("| {} | {} × {} | {} | {} | {} | {} | {} | {} | {} |\n", sized.name, 8 * sized.nodes,
-                 mix_name(mix), seconds(megatron), seconds(whale), seconds(tessera), ratio(megatron, tessera),
+      fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", sized.name, mix_name(mix, sized.nodes),
+                 seconds(megatron), seconds(whale), seconds(tessera), ratio(megatron, tessera),
                  ratio(whale, tessera), gap, shape);
       std::fflush(stdout);
     }
