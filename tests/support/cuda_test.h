@@ -1,0 +1,74 @@
+/// Device memory for tests of CUDA kernels, and conversions of bfloat16 that do not come from CUDA.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "kernels/device/cuda_check.h"
+#include "kernels/device/cuda_types.h"
+
+namespace tessera::testing_support {
+
+/// n values on the device, uploaded or as cudaMalloc leaves them. Move-only.
+template <class T>
+class OnDevice {
+ public:
+  explicit OnDevice(std::size_t n) : n_(n) {
+    if (n > 0) TS_CUDA(cudaMalloc(&data_, n * sizeof(T)));
+  }
+  explicit OnDevice(const std::vector<T>& values) : OnDevice(values.size()) {
+    if (n_ > 0) TS_CUDA(cudaMemcpy(data_, values.data(), n_ * sizeof(T), cudaMemcpyHostToDevice));
+  }
+  OnDevice(OnDevice&& other) noexcept : n_(other.n_), data_(std::exchange(other.data_, nullptr)) {}
+  OnDevice& operator=(OnDevice&&) = delete;
+  ~OnDevice() { cudaFree(data_); }
+
+  [[nodiscard]] T* get() const { return static_cast<T*>(data_); }
+  [[nodiscard]] std::vector<T> download() const {
+    std::vector<T> values(n_);
+    if (n_ > 0) TS_CUDA(cudaMemcpy(values.data(), data_, n_ * sizeof(T), cudaMemcpyDeviceToHost));
+    return values;
+  }
+
+ private:
+  std::size_t n_;
+  void* data_ = nullptr;
+};
+
+/// Round to nearest, ties to even, of finite values.
+inline kernels::Bf16 to_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  return {static_cast<std::uint16_t>((bits + 0x7fffU + (bits >> 16 & 1U)) >> 16)};
+}
+inline float to_float(kernels::Bf16 x) {
+  return std::bit_cast<float>(static_cast<std::uint32_t>(x.bits) << 16);
+}
+inline float to_float(float x) { return x; }
+
+template <class T>
+std::vector<T> stored(const std::vector<float>& values) {
+  std::vector<T> out;
+  for (const float x : values) {
+    if constexpr (std::is_same_v<T, float>) {
+      out.push_back(x);
+    } else {
+      out.push_back(to_bf16(x));
+    }
+  }
+  return out;
+}
+template <class T>
+std::vector<float> floats(const std::vector<T>& values) {
+  std::vector<float> out;
+  for (const T x : values) out.push_back(to_float(x));
+  return out;
+}
+
+/// Half a unit in the last place, relative: what storing a value costs.
+template <class T>
+inline constexpr double kRounding = std::is_same_v<T, float> ? 0x1p-24 : 0x1p-8;
+
+}  // namespace tessera::testing_support
