@@ -16,7 +16,8 @@ BASE = "algos/base"
 PLAN = ("planner/spec", "planner/plan")
 ATTENTION_PLAN = tuple(
     f"runtime/attention/{name}"
-    for name in ("mesh_shape", "token_layout", "tile_assignment", "tile_schedule", "volume"))
+    for name in ("mesh_shape", "token_layout", "tile_assignment", "tile_schedule", "chunk_mask", "ring_messages",
+                 "volume", "tile_travel", "mesh_choice"))
 
 # row: (rows it may include, guarded libraries it may include)
 ROWS = {
@@ -47,7 +48,11 @@ ROWS = {
     "runtime/attention/token_layout": ((BASE,), ()),
     "runtime/attention/tile_assignment": ((BASE, *ATTENTION_PLAN[:1]), ()),
     "runtime/attention/tile_schedule": ((BASE, ATTENTION_PLAN[0], ATTENTION_PLAN[2]), ()),
-    "runtime/attention/volume": ((BASE, *ATTENTION_PLAN[:4]), ()),
+    "runtime/attention/chunk_mask": ((BASE, *ATTENTION_PLAN[:2]), ()),
+    "runtime/attention/ring_messages": ((BASE, ATTENTION_PLAN[0], ATTENTION_PLAN[2], ATTENTION_PLAN[4]), ()),
+    "runtime/attention/volume": ((BASE, *ATTENTION_PLAN[:6]), ()),
+    "runtime/attention/tile_travel": ((BASE, *ATTENTION_PLAN[:6]), ()),
+    "runtime/attention/mesh_choice": ((BASE, *ATTENTION_PLAN[:7]), ()),
     "runtime/attention": ((BASE, "kernels", "runtime/comm", "runtime/parallel", *ATTENTION_PLAN), ("cuda",)),
     "runtime/model": ((BASE, *PLAN, "kernels", "runtime/comm", "runtime/parallel", "runtime/attention",
                        *ATTENTION_PLAN), ("cuda",)),
