@@ -38,11 +38,15 @@ std::string shape_text(const std::vector<std::int64_t>& shape) {
   return fmt::format("[{}]", fmt::join(shape, ", "));
 }
 
+std::string path_in(const std::string& directory, const std::string& name) {
+  return (fs::path(directory) / name).string();
+}
+
 /// Nothing for a model in one file.
 Result<std::optional<SafetensorsIndex>> read_index(const std::string& directory) {
   std::error_code error;
-  const std::string path = directory + "/" + kIndex;
-  if (fs::exists(directory + "/" + kSingle, error) || !fs::exists(path, error)) {
+  const std::string path = path_in(directory, kIndex);
+  if (fs::exists(path_in(directory, kSingle), error) || !fs::exists(path, error)) {
     return std::optional<SafetensorsIndex>();
   }
   const MappedFile file =
@@ -61,8 +65,9 @@ Result<std::vector<SafetensorsFile>> open_files(const std::string& directory,
     names.insert(kSingle);
   }
   std::vector<SafetensorsFile> files;
+  files.reserve(names.size());
   for (const std::string& name : names) {
-    files.push_back(TS_TRY(SafetensorsFile::open(directory + "/" + name)));
+    files.push_back(TS_TRY(SafetensorsFile::open(path_in(directory, name))));
   }
   return files;
 }
@@ -78,7 +83,7 @@ Status check_place(const std::string& directory, const SafetensorsIndex& index, 
   const std::string name = fs::path(path).filename().string();
   const auto at = index.file_of.find(tensor);
   if (at != index.file_of.end() && at->second == name) return {};
-  return bad_input({directory + "/" + kIndex, "weight_map." + tensor,
+  return bad_input({path_in(directory, kIndex), "weight_map." + tensor,
                     at == index.file_of.end() ? "nothing" : at->second, name + ", which holds the tensor",
                     "copy every shard and the index from the same place"});
 }
@@ -118,32 +123,32 @@ std::vector<std::vector<TensorToWrite>> cut_shards(const ParameterLayout& layout
 Status write_weights(const std::string& directory, const ParameterLayout& layout, const float* flat,
                      const HfWriteOptions& options) {
   const auto shards = cut_shards(layout, flat, options);
-  if (shards.size() == 1) return write_safetensors(directory + "/" + kSingle, shards[0], options.type);
+  if (shards.size() == 1) return write_safetensors(path_in(directory, kSingle), shards[0], options.type);
   SafetensorsIndex index;
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const std::string name = fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, shards.size());
-    TS_TRY(write_safetensors(directory + "/" + name, shards[i], options.type));
+    TS_TRY(write_safetensors(path_in(directory, name), shards[i], options.type));
     index.total_size += safetensors_data_bytes(shards[i], options.type);
     for (const TensorToWrite& tensor : shards[i]) index.file_of[tensor.name] = name;
   }
-  return write_durably(directory + "/" + kIndex, to_json(index));
+  return write_durably(path_in(directory, kIndex), to_json(index));
 }
 
 Status copy_tokenizer(const std::string& from, const std::string& to) {
   for (const std::string name : kTokenizerFiles) {
     std::error_code error;
-    if (!fs::exists(from + "/" + name, error)) continue;
-    const MappedFile file = TS_TRY(MappedFile::open(from + "/" + name, "a file of the model's tokenizer",
+    if (!fs::exists(path_in(from, name), error)) continue;
+    const MappedFile file = TS_TRY(MappedFile::open(path_in(from, name), "a file of the model's tokenizer",
                                                     "make it readable, or remove it"));
     const auto bytes = file.bytes();
-    TS_TRY(write_durably(to + "/" + name, {&bytes, 1}));
+    TS_TRY(write_durably(path_in(to, name), {&bytes, 1}));
   }
   return {};
 }
 
 Status write_contents(const std::string& directory, const planner::ModelSpec& spec,
                       const ParameterLayout& layout, const float* flat, const HfWriteOptions& options) {
-  TS_TRY(write_durably(directory + "/config.json", config_text(spec, options.type)));
+  TS_TRY(write_durably(path_in(directory, "config.json"), config_text(spec, options.type)));
   if (!options.tokenizer_from.empty()) TS_TRY(copy_tokenizer(options.tokenizer_from, directory));
   return write_weights(directory, layout, flat, options);
 }
