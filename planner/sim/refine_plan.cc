@@ -11,6 +11,9 @@
 namespace tessera::planner::sim {
 namespace {
 
+/// Deeper groups give layers from their slowest stage only.
+constexpr std::size_t kAllPairs = 12;
+
 using planner::DeviceGroup;
 using planner::Stage;
 
@@ -90,16 +93,28 @@ class Climber {
   /// The best step, if one helps.
   bool step() {
     for (const auto& kind : kinds_of_groups(plan_, cost_)) {
-      const auto& stages = estimate_.stages[kind[0]];
-      const auto slowest = std::ranges::max_element(
-          stages, {}, [](const StageExpectation& stage) { return stage.forward_s + stage.backward_s; });
-      const auto from = static_cast<std::size_t>(slowest - stages.begin());
-      if (plan_.groups[kind[0]].stages[from].layers == 1) continue;
-      for (std::size_t to = 0; to < stages.size(); ++to) {
-        if (to == from) continue;
+      const std::size_t depth = plan_.groups[kind[0]].stages.size();
+      for (std::size_t from = 0; from < depth; ++from) {
+        if (plan_.groups[kind[0]].stages[from].layers == 1) continue;
+        if (depth > kAllPairs && from != slowest_stage(kind[0])) continue;
+        for (std::size_t to = 0; to < depth; ++to) {
+          if (to == from) continue;
+          Plan changed = plan_;
+          for (const std::size_t g : kind) move_layer(changed.groups[g], from, to);
+          consider(std::move(changed));
+        }
+      }
+    }
+    // What ends after the pipelines can make another share better than the one that ends them earliest.
+    const auto slowest = static_cast<std::size_t>(std::ranges::max_element(estimate_.pipeline_s) -
+                                                  estimate_.pipeline_s.begin());
+    if (plan_.groups[slowest].micro_batches > 1) {
+      for (const auto& kind : kinds_of_groups(plan_, cost_)) {
+        if (kind[0] == slowest) continue;
         Plan changed = plan_;
-        for (const std::size_t g : kind) move_layer(changed.groups[g], from, to);
-        consider(std::move(changed));
+        --changed.groups[slowest].micro_batches;
+        ++changed.groups[kind[0]].micro_batches;
+        compare(std::move(changed));
       }
     }
     return take();
@@ -111,8 +126,20 @@ class Climber {
   }
 
  private:
+  [[nodiscard]] std::size_t slowest_stage(std::size_t group) const {
+    const auto& stages = estimate_.stages[group];
+    const auto at = std::ranges::max_element(
+        stages, {}, [](const StageExpectation& stage) { return stage.forward_s + stage.backward_s; });
+    return static_cast<std::size_t>(at - stages.begin());
+  }
+  /// With the micro-batches as they are and dealt out again.
   void consider(Plan changed) {
-    share_out(changed, estimate(changed, cost_));
+    Plan shared = changed;
+    share_out(shared, estimate(changed, cost_));
+    compare(std::move(shared));
+    compare(std::move(changed));
+  }
+  void compare(Plan changed) {
     PlanEstimate found = estimate(changed, cost_);
     constexpr double kEnough = 1 - 1e-9;
     const double best = best_ ? best_->second.iteration_s : estimate_.iteration_s;

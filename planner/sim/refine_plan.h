@@ -18,7 +18,7 @@
 namespace tessera::planner::sim {
 
 /// `plan` must pass check_plan; so does the result, whose estimate is not slower. Expectations are filled in.
-/// O(rounds * stages of a group * estimate), at most `rounds` rounds; `cancelled` ends it early.
+/// O(rounds * pairs of stages * estimate), at most `rounds` rounds; `cancelled` ends it early.
 [[nodiscard]] Plan refine_plan(Plan plan, const CostModel& cost, const std::function<bool()>& cancelled = {},
                                int rounds = 200);
 
