@@ -11,7 +11,10 @@ namespace tessera::runtime {
 namespace {
 
 struct Model {
-  Model() : spec(support::small_model()), layout(spec), parameters(static_cast<std::size_t>(layout.total()), 0.0F) {
+  Model()
+      : spec(support::small_model()),
+        layout(spec),
+        parameters(static_cast<std::size_t>(layout.total()), 0.0F) {
     planner::ModelSpec wide = spec;
     wide.initializer_range = 0.3;  // logits that differ
     initialize_parameters(wide, layout, 5, parameters.data());
