@@ -1,6 +1,6 @@
-// A manifest of any text is refused with a message, or its shards hold each parameter once and it is written and
-// read back as the same. Each input is tried twice: as it is, and, where it is JSON, with the checksum that belongs
-// to it, so that the fields behind the checksum are reached.
+// A manifest of any text is refused with a message, or its shards hold each parameter once and it is written
+// and read back as the same. Each input is tried twice: as it is, and, where it is JSON, with the checksum
+// that belongs to it, so that the fields behind the checksum are reached.
 #include <algorithm>
 #include <string>
 #include <utility>

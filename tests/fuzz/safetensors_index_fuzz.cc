@@ -1,4 +1,5 @@
-// An index of any text is refused with a message, or it names plain files and is written and read back as the same.
+// An index of any text is refused with a message, or it names plain files and is written and read back as the
+// same.
 #include <string>
 
 #include "runtime/model/safetensors_index.h"
