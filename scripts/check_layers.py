@@ -56,7 +56,7 @@ ROWS = {
     "runtime/attention": ((BASE, "kernels", "runtime/comm", "runtime/parallel", *ATTENTION_PLAN), ("cuda",)),
     "runtime/model": ((BASE, *PLAN, "kernels", "runtime/comm", "runtime/parallel", "runtime/attention",
                        *ATTENTION_PLAN), ("cuda",)),
-    "runtime/schedule": ((BASE, *PLAN, "kernels/device", "runtime/comm", "runtime/parallel",
+    "runtime/schedule": ((BASE, *PLAN, "kernels", "runtime/comm", "runtime/parallel",
                           "runtime/model"), ("cuda",)),
     "runtime/optim": ((BASE, "planner/spec", "kernels", "runtime/comm", "runtime/parallel",
                        "runtime/model"), ("cuda",)),
@@ -64,6 +64,8 @@ ROWS = {
     "runtime/train": ((BASE, "algos/ttl", *PLAN, "planner/search", "planner/spot", "kernels", "recovery",
                        "runtime/comm", "runtime/parallel", "runtime/attention", *ATTENTION_PLAN,
                        "runtime/model", "runtime/schedule", "runtime/optim", "runtime/data"), ("cuda",)),
+    "runtime/profile": ((BASE, *PLAN, "kernels", "runtime/comm", "runtime/parallel", "runtime/attention",
+                         *ATTENTION_PLAN, "runtime/model", "runtime/optim", "runtime/train"), ()),
     "runtime/tools": ((BASE, *PLAN, "kernels", "recovery", "runtime", *ATTENTION_PLAN), ("mpi",)),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

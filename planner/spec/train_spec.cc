@@ -148,6 +148,12 @@ std::vector<Field> make_fields() {
   t.choice("memory_check", &S::memory_check, {"on", "off"},
            "refuse to start when the ranks of a machine need far more memory than it has");
   t.real("deadline", &S::deadline, 0.001, 86400, false, "longest wait for another rank, seconds");
+  t.choice(
+      "busy_wait", &S::busy_wait, {"on", "off"},
+      "a rank that waits keeps its core: the shortest waits where each rank has one, constant shares where "
+      "ranks share one");
+  t.list("speed_factors", &S::speed_factors, "numbers above 0 and at most 1: one, or one per rank",
+         "ranks repeat their own kernels until they are that much slower: unequal devices on one machine");
 
   t.group("Held-out text");
   t.integer("eval_interval", &S::eval_interval, 0, kMany, "steps between evaluations; 0 = never");

@@ -60,6 +60,8 @@ struct TrainSpec {
   std::string recompute = "off";
   std::string memory_check = "on";
   double deadline = 600;  // seconds
+  std::string busy_wait = "off";
+  std::vector<std::string> speed_factors;  // of the plan's ranks, or one for all; empty: 1
 
   // Held-out text.
   std::int64_t eval_interval = 100;  // steps; 0: never

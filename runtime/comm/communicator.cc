@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "algos/base/processor_time.h"
 #include "algos/base/require.h"
 
 namespace tessera::runtime {
@@ -41,6 +42,19 @@ std::size_t slot(int peers, Rank peer, Traffic traffic) {
   TS_REQUIRE(traffic < Traffic::kCount, static_cast<int>(traffic));
   return static_cast<std::size_t>(peer.value) * kKinds + static_cast<std::size_t>(traffic);
 }
+
+/// Adds the thread's processor time between its construction and its end, however the wait ends.
+class ProcessorTime {
+ public:
+  explicit ProcessorTime(double& sum) : sum_(sum), begin_(thread_processor_s()) {}
+  ~ProcessorTime() { sum_ += thread_processor_s() - begin_; }
+  ProcessorTime(const ProcessorTime&) = delete;
+  ProcessorTime& operator=(const ProcessorTime&) = delete;
+
+ private:
+  double& sum_;
+  double begin_;
+};
 
 }  // namespace
 
@@ -98,6 +112,7 @@ void Communicator::wait(Request& request) { wait_all({&request, 1}); }
 void Communicator::wait_all(std::span<Request> requests) {
   using Clock = std::chrono::steady_clock;
   throw_if_aborted();
+  const ProcessorTime spent(shared_->waiting_processor_s);
   std::size_t first = 0;  // all before it are done
   const auto all_done = [&] {
     while (first < requests.size() && requests[first].done()) ++first;

@@ -151,7 +151,15 @@ class Communicator {
   void set_deadline(std::chrono::milliseconds deadline) { deadline_ = deadline; }
   [[nodiscard]] std::chrono::milliseconds deadline() const { return deadline_; }
 
-  /// Blocks until done, giving the processor away while nothing moves. Throws CommError.
+  /// A waiting rank keeps its processor instead of giving it away; applies to this communicator and those
+  /// split from it later. For ranks that own their cores; and where several share one, for constant shares: a
+  /// rank that waits then lends its share to no other.
+  void set_busy_wait(bool busy) { busy_wait_ = busy; }
+  [[nodiscard]] bool busy_wait() const { return busy_wait_; }
+  /// Processor time of this thread in the waits of this communicator and its relatives by split, seconds.
+  [[nodiscard]] double waiting_processor_s() const { return shared_->waiting_processor_s; }
+
+  /// Blocks until done, giving the processor away while nothing moves, unless busy_wait(). Throws CommError.
   void wait(Request& request);
   /// One wait for all of them: they advance together, in any order.
   void wait_all(std::span<Request> requests);
@@ -170,7 +178,7 @@ class Communicator {
   Communicator() : shared_(std::make_shared<Shared>()) {}
   /// A child by split.
   explicit Communicator(const Communicator* parent)
-      : deadline_(parent->deadline_), shared_(parent->shared_) {}
+      : deadline_(parent->deadline_), busy_wait_(parent->busy_wait_), shared_(parent->shared_) {}
   /// Once, by the constructor: the root rank of each rank, and which of them this one is.
   void set_members(std::vector<Rank> members, Rank mine) {
     members_ = std::move(members);
@@ -180,7 +188,7 @@ class Communicator {
   /// 0, 1, … n - 1: the members of a root communicator.
   [[nodiscard]] static std::vector<Rank> first_ranks(int n);
 
-  /// Called between polls of a wait: gives the processor away. `idle` counts the polls of this wait,
+  /// Called between polls of a wait: gives the processor away, unless busy_wait(). `idle` counts the polls of this wait,
   /// `pending` is what it still lacks.
   virtual void relax(int idle, const Request& pending) = 0;
   /// Throws CommError(kAborted) if a rank has aborted.
@@ -193,10 +201,12 @@ class Communicator {
   struct Shared {
     std::shared_ptr<ScratchPool> scratch = std::make_shared<ScratchPool>();
     InFlight in_flight = std::make_shared<std::vector<Request::Operation*>>();
+    double waiting_processor_s = 0;
   };
   std::vector<Rank> members_;
   Rank rank_;
   std::chrono::milliseconds deadline_ = kDefaultDeadline;
+  bool busy_wait_ = false;
   std::shared_ptr<Shared> shared_;
   int collectives_started_ = 0;
 };

@@ -309,7 +309,7 @@ class LocalComm final : public Communicator {
     Endpoint& endpoint = world_->endpoints[static_cast<std::size_t>(root_rank(rank()).value)];
     const milliseconds slice = std::clamp(deadline() / 8, milliseconds(1), milliseconds(200));
     endpoint.waits_for = pending.waits_for().value;
-    {
+    if (!busy_wait()) {
       std::unique_lock lock(endpoint.event_mutex);
       endpoint.event.wait_for(lock, slice, [&] { return endpoint.events != own_->events_seen; });
       own_->events_seen = endpoint.events;

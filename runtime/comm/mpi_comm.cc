@@ -460,6 +460,7 @@ class MpiComm final : public Communicator {
  protected:
   void relax(int idle, const Request& pending) override {
     if (idle % kPollsPerAnswer == kPollsPerAnswer - 1) node_->answer(pending.waits_for());
+    if (busy_wait()) return;
     if (node_->quiet_polls(idle == 0) < kYields) {
       sched_yield();
     } else {

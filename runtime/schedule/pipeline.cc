@@ -46,7 +46,7 @@ void Pipeline::forward(const float* parameters, const Load& load, int micro_batc
   const auto at = static_cast<std::size_t>(slot);
   comm_.wait(inputs_[at]);
   comm_.wait(outputs_[at]);  // of the slot's last micro-batch: its buffer is about to be written
-  stage_.forward(parameters, load(micro_batch), slot, training);
+  slowed(speed_, [&] { stage_.forward(parameters, load(micro_batch), slot, training); });
   ++forwards_;
   if (place_.next.value < 0) return;
   if (training) {
@@ -62,7 +62,8 @@ LossSum Pipeline::backward(const float* parameters, float* gradients, const Load
   const auto at = static_cast<std::size_t>(slot);
   comm_.wait(output_gradients_[at]);
   comm_.wait(input_gradients_[at]);
-  const LossSum loss = stage_.backward(parameters, gradients, load(micro_batch), slot);
+  LossSum loss;
+  slowed(speed_, [&] { loss = stage_.backward(parameters, gradients, load(micro_batch), slot); });
   ++backwards_;
   if (place_.stage > 0) {
     input_gradients_[at] = comm_.isend(std::as_bytes(stage_.input_gradient(slot)), place_.previous,

@@ -21,6 +21,7 @@
 
 #include "runtime/comm/communicator.h"
 #include "runtime/model/transformer_stage.h"
+#include "runtime/schedule/device_speed.h"
 
 namespace tessera::runtime {
 
@@ -45,6 +46,8 @@ class Pipeline {
   /// `stage` must have pipeline_slots(place, micro_batches) slots; it and `comm`, to whose ranks `place`
   /// refers, must outlive this.
   Pipeline(TransformerStage& stage, Communicator& comm, const PipelinePlace& place, int micro_batches);
+  /// Slows the passes of this stage; must outlive this. Null: none.
+  void set_speed(DeviceSpeed* speed) { speed_ = speed; }
 
   /// The stage's view of micro-batch k of this group, valid until the next call.
   using Load = std::function<MicroBatch(int micro_batch)>;
@@ -73,6 +76,7 @@ class Pipeline {
 
   TransformerStage& stage_;
   Communicator& comm_;
+  DeviceSpeed* speed_ = nullptr;
   PipelinePlace place_;
   int micro_batches_;
   int slots_;

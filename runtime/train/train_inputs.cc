@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "runtime/train/job_plan.h"
+#include "runtime/train/speed_factors.h"
 #include "runtime/train/token_files.h"
 
 namespace tessera::runtime {
@@ -93,6 +94,7 @@ Result<TrainInputs> load_train_inputs(const planner::TrainSpec& spec, int ranks,
         mesh_question(on_nodes, inputs.model, inputs.layout, inputs.context_ranks());
     inputs.mesh_choice = mesh_table(question, rank_meshes(question), kRows);
   }
+  inputs.speeds = TS_TRY(speed_factors(spec, ranks));
   TS_TRY(read_tokens(inputs));
   inputs.schedule = {TS_TRY(parse_lr_shape(spec.schedule)),
                      spec.learning_rate,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "algos/base/status.h"
 #include "planner/plan/plan.h"
@@ -26,6 +27,7 @@ struct TrainInputs {
   planner::Plan plan;          // who computes what: read, or made of the flags
   TokenLayout layout = TokenLayout::kZigzag;
   LrSchedule schedule;
+  std::vector<double> speeds;  // of the plan's ranks; see runtime/schedule/device_speed.h
   std::string mesh_choice;  // --mesh auto: the candidates and why the mesh was chosen
 
   [[nodiscard]] int context_ranks() const { return plan.context.ranks(); }

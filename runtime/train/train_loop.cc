@@ -365,11 +365,12 @@ Status check_machines(Communicator& world, const TrainInputs& inputs, const std:
 Result<RunReport> train(Communicator& launched, const planner::TrainSpec& spec, const Console& console,
                         const Clock& clock) {
   launched.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
-  const Result<TrainInputs> inputs =
-      load_train_inputs(spec, launched.size(), uniform_ranks_per_node(gather_hosts(launched)));
+  launched.set_busy_wait(spec.busy_wait == "on");
+  const std::vector<std::string> hosts = gather_hosts(launched);
+  const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size(), uniform_ranks_per_node(hosts));
   TS_TRY(agree(launched, inputs.ok() ? Status() : inputs.status()));
   const std::unique_ptr<Communicator> placed =
-      TS_TRY(place_on_hosts(launched, inputs.value().plan, gather_hosts(launched), spec.plan));
+      TS_TRY(place_on_hosts(launched, inputs.value().plan, hosts, spec.plan));
   Communicator& world = placed ? *placed : launched;
   TS_TRY(check_machines(world, inputs.value(), gather_hosts(world)));
 

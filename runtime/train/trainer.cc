@@ -164,6 +164,7 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
                                                     attention_config(inputs, groups_.place.tensor),
                                                     groups_.context->rank().value)),
       stage_(inputs.model, layout_, *attention_, groups_.tensor.get(), stage_config(inputs, groups_.place)),
+      speed_(inputs.speeds[static_cast<std::size_t>(world.rank().value)], world, inputs.model.hidden_size),
       pipeline_(stage_, world, pipeline_place(inputs, groups_), micro_batches_of(inputs, groups_.place)),
       parameters_(layout_.total()),
       gradients_(layout_.total()),
@@ -173,7 +174,9 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
       order_(make_order(inputs)),
       reader_(*inputs.tokens, attention_->positions(), inputs.spec.sequence_length, inputs.plan.micro_batch,
               inputs.spec.document_masking == "on"),
-      trace_(clock) {}
+      trace_(clock) {
+  if (speed_.speed() < 1) pipeline_.set_speed(&speed_);
+}
 
 MemoryEstimate Trainer::memory(const TrainInputs& inputs, Rank rank) {
   const planner::RankPlace place = planner::rank_places(inputs.plan)[static_cast<std::size_t>(rank.value)];
@@ -275,8 +278,10 @@ StepResult Trainer::step() {
   }
   {
     const TraceRecorder::Span span(trace_, "update and gather parameters", "step");
-    optimizer_.update(parameters_.data(), result.step, result.learning_rate,
-                      clip_factor(result.gradient_norm, inputs_.spec.clip) / labels);
+    slowed(speed_.speed() < 1 ? &speed_ : nullptr, [&] {
+      optimizer_.update(parameters_.data(), result.step, result.learning_rate,
+                        clip_factor(result.gradient_norm, inputs_.spec.clip) / labels);
+    });
   }
   ++steps_done_;
   if (trace_.on()) {

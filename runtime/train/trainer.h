@@ -117,6 +117,7 @@ class Trainer {
   ParameterLayout layout_;
   std::unique_ptr<MeteredAttention> attention_;
   TransformerStage stage_;
+  DeviceSpeed speed_;
   Pipeline pipeline_;
   kernels::Buffer<float> parameters_;
   kernels::Buffer<float> gradients_;

@@ -1,0 +1,269 @@
+#!/usr/bin/env python3
+"""Are plans as fast, and as large, as the planner says? Predicted and then really run, in one go.
+
+For each mixed cluster of CPU ranks on this machine: tessera-profile measures the ranks, tessera-plan makes
+its own plan and those of the baselines and predicts them, tessera-train runs each of them. Prints a Markdown
+table: iteration time and peak memory, predicted and measured, their mean absolute errors, and whether the
+order of plans was predicted.
+
+  tests/bench/plan_truth.py --build build/mpi                 every cluster, about 7 minutes on two cores
+  tests/bench/plan_truth.py --build build/mpi --clusters 2 --steps 2     a first look
+
+Where ranks outnumber cores, a rank is a share of a core. Three things make the shares equal and constant:
+each device is bound to a core, equally many to each; a rank that waits keeps its share (--busy-wait); and a
+device that a plan leaves idle, or that is missing to fill the last core, is kept busy by a spinning process.
+The profile is measured with as many ranks, bound the same way. A device of speed 1/k repeats its own kernels
+(--speed-factors). Nothing sleeps. Other work on the machine spoils the figures.
+"""
+import argparse
+import itertools
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+LAUNCH = ROOT / "scripts/launch/local.sh"
+SYSTEMS = ("tessera", "megatron", "whale")
+
+# Nodes of a cluster: (devices, speed).
+CLUSTERS = {
+    "4: 2x1 + 2x1/2": [(2, 1), (2, 1 / 2)],
+    "4: 1x1 + 3x1/3": [(1, 1), (3, 1 / 3)],
+    "4: 3x1 + 1x1/4": [(3, 1), (1, 1 / 4)],
+    "4: 2x1 + 1x2/3 + 1x1/3": [(2, 1), (1, 2 / 3), (1, 1 / 3)],
+    "5: 2x1 + 3x1/2": [(2, 1), (3, 1 / 2)],
+    "6: 2x1 + 4x1/2": [(2, 1), (4, 1 / 2)],
+    "6: 3x1 + 3x1/3": [(3, 1), (3, 1 / 3)],
+    "6: 2x1 + 2x1/2 + 2x1/4": [(2, 1), (2, 1 / 2), (2, 1 / 4)],
+    "8: 4x1 + 4x1/2": [(4, 1), (4, 1 / 2)],
+    "8: 2x1 + 3x1/2 + 3x1/4": [(2, 1), (3, 1 / 2), (3, 1 / 4)],
+}
+
+MODEL = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 192,
+         "intermediate_size": 512, "num_hidden_layers": 8, "num_attention_heads": 6, "num_key_value_heads": 6,
+         "head_dim": 32, "vocab_size": 256, "max_position_embeddings": 1024, "rms_norm_eps": 1e-5,
+         "rope_theta": 10000.0, "initializer_range": 0.02, "tie_word_embeddings": False}
+# Gigaflops are what Whale-like balancing goes by; their ratio is all that matters, and the speeds give it.
+DEVICE = {"name": "CPU rank", "kind": "cpu", "gflops": 10, "memory_gb": 4, "memory_gb_per_s": 4}
+
+
+class Machine:
+    """Cores, the devices bound to them, and the environment that programs run in."""
+
+    def __init__(self, cores):
+        self.cores = sorted(os.sched_getaffinity(0))[:cores or None]
+        # A message leaves without its sender's help while that computes: one copy into shared memory.
+        self.environment = {**os.environ, "OMPI_MCA_btl_vader_eager_limit": "1048576",
+                            "OMPI_MCA_btl_vader_max_send_size": "1048576"}
+
+    def slots(self, devices):
+        """Devices that fill whole cores: every core carries as many."""
+        per_core = -(-devices // len(self.cores))
+        return per_core * len(self.cores)
+
+    def core(self, slot):
+        return self.cores[slot % len(self.cores)]
+
+    def run(self, devices, program, arguments):
+        """One rank per entry of `devices`, each on its device's core."""
+        cores = " ".join(str(self.core(d)) for d in devices)
+        script = f"c=({cores}); exec taskset -c ${{c[$OMPI_COMM_WORLD_RANK]}} \"$@\""
+        command = [str(LAUNCH), "-np", str(len(devices)), "bash", "-c", script, "rank", str(program), *arguments]
+        done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=600)
+        if done.returncode != 0:
+            raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
+        return done.stdout
+
+    def spin(self, slots):
+        """Processes that keep idle devices busy, as waiting ranks keep theirs."""
+        return [subprocess.Popen(["taskset", "-c", str(self.core(s)), sys.executable, "-c", "while True: pass"])
+                for s in slots]
+
+
+def stop(processes):
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
+def plan_tool(args, *arguments):
+    done = subprocess.run([str(args.build / "bin/tessera-plan"), *map(str, arguments)], capture_output=True, text=True)
+    if done.returncode != 0:
+        raise SystemExit(f"tessera-plan {' '.join(map(str, arguments))}\n{done.stderr[-3000:]}")
+    return json.loads(done.stdout)
+
+
+def write_json(path, value):
+    path.write_text(json.dumps(value, indent=1))
+    return path
+
+
+def cluster_json(nodes):
+    return {"nodes": [{"name": f"n{i}", "gpu": DEVICE, "count": count, "speed": speed, "network_gb_per_s": 1}
+                      for i, (count, speed) in enumerate(nodes)]}
+
+
+def profile(args, machine, folder, slots):
+    """As many ranks as share the machine in the runs, all measuring at once."""
+    out = folder / f"profile{slots}.json"
+    text = machine.run(range(slots), args.build / "bin/tessera-profile",
+                       ["--model", str(folder / "config.json"), "--device", DEVICE["name"], "--plays-nodes",
+                        "--busy-wait", "--sequence-length", str(args.length),
+                        "--micro-batch", ",".join(map(str, args.micro_batch)), "--recompute", "none",
+                        "--rounds", str(args.rounds), "--round-seconds", str(args.round_seconds), "--out", str(out)])
+    if args.verbose:
+        print(text, file=sys.stderr)
+    return out
+
+
+def make_plans(args, folder, files):
+    """Distinct plans of the three systems: [(names, path)]."""
+    plans = []
+    for system in SYSTEMS:
+        path = folder / f"{system}.json"
+        plan_tool(args, "plan", *files, "--global-batch", args.batch, "--sequence-length", args.length,
+                  "--tensor-parallel", 1, "--micro-batch", *args.micro_batch, "--recompute", "none",
+                  "--system", system, "--out", path, "--json")
+        what = json.loads(path.read_text())
+        what = json.dumps([what["micro_batch"], [[g["micro_batches"], [[s["devices"], s["first_layer"], s["layers"]]
+                                                                     for s in g["stages"]]] for g in what["groups"]]])
+        same = next((p for p in plans if p["what"] == what), None)
+        if same:
+            same["names"].append(system)
+        else:
+            plans.append({"names": [system], "path": path, "what": what})
+    return plans
+
+
+def run_plan(args, machine, folder, plan, nodes):
+    """Measured: median step seconds, and per rank what buffers and the process took at most."""
+    first = list(itertools.accumulate((count for count, _ in nodes), initial=0))
+    number = {f"n{i}": i for i in range(len(nodes))}
+    value = json.loads(plan["path"].read_text())
+    names = [number[node["name"]] for node in value["nodes"]]
+    slots = [(names[slot["node"]], slot["device"]) if isinstance(slot, dict) else (names[slot[0]], slot[1])
+             for group in value["groups"] for stage in group["stages"] for slot in stage["devices"]]
+    devices = [first[node] + device for node, device in slots]
+    speeds = [f"{nodes[node][1]:.9g}" for node, _ in slots]
+    idle = set(range(machine.slots(first[-1]))) - set(devices)
+    out = folder / "run"
+    spinning = machine.spin(sorted(idle))
+    try:
+        machine.run(devices, args.build / "bin/tessera-train",
+                    ["--plan", str(plan["path"]), "--model", str(folder / "config.json"),
+                     "--data", str(folder / "text.txt"), "--out", str(out), "--overwrite", "on",
+                     "--steps", str(args.steps + args.warmup), "--warmup", "1", "--global-batch", str(args.batch),
+                     "--sequence-length", str(args.length), "--eval-interval", "0", "--checkpoint-interval", "0",
+                     "--export-dir", "none", "--tensorboard-dir", "none", "--log-style", "quiet",
+                     "--busy-wait", "on", "--speed-factors", ",".join(speeds)])
+    finally:
+        stop(spinning)
+    rows = [json.loads(line) for line in open(out / "metrics.jsonl")]
+    seconds = [row["seconds"] for row in rows if "seconds" in row][args.warmup:]
+    ranks = json.loads((out / "report.json").read_text())["ranks"]
+    return (statistics.median(seconds), [r["peak_memory_bytes"] for r in ranks],
+            [r["resident_bytes"] for r in ranks])
+
+
+def error(predicted, measured):
+    return 100 * (predicted - measured) / measured
+
+
+def mean_absolute(values):
+    values = list(values)
+    return sum(map(abs, values)) / len(values) if values else float("nan")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build/mpi")
+    parser.add_argument("--clusters", type=int, default=len(CLUSTERS), help="the first so many")
+    parser.add_argument("--steps", type=int, default=4, help="timed steps of each plan")
+    parser.add_argument("--warmup", type=int, default=1, help="steps before them")
+    parser.add_argument("--batch", type=int, default=16, help="sequences per step")
+    parser.add_argument("--length", type=int, default=256, help="tokens per sequence")
+    parser.add_argument("--micro-batch", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--round-seconds", type=float, default=0.5)
+    parser.add_argument("--cores", type=int, default=0, help="use only the first so many; 0: all")
+    parser.add_argument("--json", type=pathlib.Path, help="also write every figure")
+    parser.add_argument("--verbose", action="store_true", help="what tessera-profile says, to stderr")
+    args = parser.parse_args()
+    args.build = args.build.resolve()
+    machine = Machine(args.cores)
+    begin = time.time()
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        write_json(folder / "config.json", MODEL)
+        (folder / "text.txt").write_bytes(bytes(32 + (i * i * 31 + 7 * i) % 95 for i in range(args.batch * args.length * 20)))
+        profiles = {}
+        print("| cluster | plan of | shape | iteration predicted | measured | error | peak memory predicted | measured | error |")
+        print("|---|---|---|---:|---:|---:|---:|---:|---:|")
+        for label, nodes in list(CLUSTERS.items())[:args.clusters]:
+            slots = machine.slots(sum(count for count, _ in nodes))
+            if slots not in profiles:
+                profiles[slots] = profile(args, machine, folder, slots)
+            base = json.loads(profiles[slots].read_text())["devices"][DEVICE["name"]]["base_bytes"]
+            cluster = write_json(folder / "cluster.json", cluster_json(nodes))
+            files = ("--model", folder / "config.json", "--cluster", cluster, "--profile", profiles[slots])
+            for plan in make_plans(args, folder, files):
+                said = plan_tool(args, "evaluate", "--plan", plan["path"], *files, "--json")
+                measured, buffers, resident = run_plan(args, machine, folder, plan, nodes)
+                # Ranks of a plan come stage after stage, one each.
+                peaks = [stage["peak_bytes"] for stage in said["stages"]]
+                shape = "+".join(f"{len(g['stages'])}" for g in json.loads(plan["path"].read_text())["groups"])
+                row = {"cluster": label, "plan": " = ".join(plan["names"]), "names": plan["names"], "shape": shape,
+                       "predicted_s": said["iteration_s"], "measured_s": measured,
+                       "predicted_bytes": peaks, "buffer_bytes": buffers, "resident_bytes": resident,
+                       "base_bytes": base}
+                rows.append(row)
+                print(f"| {label} | {row['plan']} | stages {shape} | {said['iteration_s']:.3f} s | {measured:.3f} s | "
+                      f"{error(said['iteration_s'], measured):+.1f} % | {max(peaks) / 1e6:.1f} MB | "
+                      f"{max(buffers) / 1e6:.1f} MB | {error(max(peaks), max(buffers)):+.1f} % |", flush=True)
+    summary(rows, time.time() - begin)
+    if args.json:
+        write_json(args.json, rows)
+
+
+def summary(rows, seconds):
+    print()
+    times = [error(r["predicted_s"], r["measured_s"]) for r in rows]
+    memory = [error(p, m) for r in rows for p, m in zip(r["predicted_bytes"], r["buffer_bytes"])]
+    resident = [error(p + r["base_bytes"], m) for r in rows for p, m in zip(r["predicted_bytes"], r["resident_bytes"])]
+    print(f"Iteration time: mean absolute error {mean_absolute(times):.1f} % over {len(times)} plans, "
+          f"worst {max(times, key=abs):+.1f} %, mean {statistics.mean(times):+.1f} %.")
+    print(f"Peak memory, each rank: mean absolute error {mean_absolute(memory):.1f} % of what buffers took, "
+          f"{mean_absolute(resident):.1f} % of the resident process with the profile's base bytes.")
+    right = close = wrong = 0
+    slower = []
+    for _, of_cluster in itertools.groupby(rows, key=lambda r: r["cluster"]):
+        of_cluster = list(of_cluster)
+        for a, b in itertools.combinations(of_cluster, 2):
+            if abs(a["predicted_s"] / b["predicted_s"] - 1) < 0.05:
+                close += 1
+            elif (a["predicted_s"] < b["predicted_s"]) == (a["measured_s"] < b["measured_s"]):
+                right += 1
+            else:
+                wrong += 1
+        own = next(r for r in of_cluster if "tessera" in r["names"])
+        for other in of_cluster:
+            said = other["predicted_s"] / own["predicted_s"]
+            if said > 1.1:
+                slower.append((said, other["measured_s"] / own["measured_s"]))
+    print(f"Order of plans: {right} pairs right, {wrong} wrong, {close} predicted within 5 % and not judged.")
+    if slower:
+        print(f"Where the plan of tessera is predicted more than 10 % faster: measured faster in "
+              f"{sum(measured > 1 for _, measured in slower)} of {len(slower)}; predicted "
+              f"{statistics.geometric_mean(s for s, _ in slower):.2f}x on average, measured "
+              f"{statistics.geometric_mean(m for _, m in slower):.2f}x, at best {max(m for _, m in slower):.2f}x.")
+    print(f"{len(os.sched_getaffinity(0))} cores, {seconds:.0f} s in all.")
+
+
+if __name__ == "__main__":
+    main()
