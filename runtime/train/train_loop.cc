@@ -365,6 +365,7 @@ Status check_machines(Communicator& world, const TrainInputs& inputs, const std:
 Result<RunReport> train(Communicator& launched, const planner::TrainSpec& spec, const Console& console,
                         const Clock& clock) {
   launched.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
+  launched.set_busy_wait(spec.busy_wait == "on");
   const std::vector<std::string> hosts = gather_hosts(launched);
   const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size(), uniform_ranks_per_node(hosts));
   TS_TRY(agree(launched, inputs.ok() ? Status() : inputs.status()));
