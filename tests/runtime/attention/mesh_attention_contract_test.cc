@@ -226,11 +226,11 @@ TEST(MeshAttentionContract, OneRankFailingEndsAll) {
     const AttentionInput input = support::random_attention(config.dims, 9);
     std::atomic<int> told = 0;
     const auto body = [&](Communicator& comm) {
-      AttentionRank rank(comm, config, input);
       const auto fail_at_third_block = [&, blocks = 0](const AttentionEvent& event) mutable {
         if (std::string(event.kind) == "block" && ++blocks == 3) throw std::runtime_error("disk on fire");
       };
       try {
+        AttentionRank rank(comm, config, input);  // a slow rank may still be in here when rank 7 fails
         if (in_backward) rank.forward();
         if (comm.rank().value == 7) rank.attention().set_observer(fail_at_third_block);
         if (!in_backward) rank.forward();
