@@ -10,6 +10,7 @@
 
 #include <fmt/format.h>
 
+#include "algos/base/processor_time.h"
 #include "algos/base/random.h"
 #include "algos/base/require.h"
 #include "runtime/attention/mesh_attention.h"
@@ -29,12 +30,11 @@ constexpr int kLayers = 3;
 /// Notes when each layer of a forward pass reaches attention.
 class MarkedAttention final : public MeshAttention {
  public:
-  MarkedAttention(std::unique_ptr<MeshAttention> attention, const Clock& clock)
-      : attention_(std::move(attention)), clock_(clock) {}
+  explicit MarkedAttention(std::unique_ptr<MeshAttention> attention) : attention_(std::move(attention)) {}
 
   void forward(const float* q, const float* k, const float* v, float* o, float* lse,
                const AttentionCall& call) override {
-    marks.push_back(clock_.now());
+    marks.push_back(thread_processor_s());
     attention_->forward(q, k, v, o, lse, call);
   }
   void backward(const float* q, const float* k, const float* v, const float* o, const float* lse,
@@ -47,11 +47,10 @@ class MarkedAttention final : public MeshAttention {
     attention_->set_observer(std::move(observer));
   }
 
-  std::vector<Nanoseconds> marks;
+  std::vector<double> marks;  // processor seconds
 
  private:
   std::unique_ptr<MeshAttention> attention_;
-  const Clock& clock_;
 };
 
 enum Quantity : std::size_t {
@@ -98,12 +97,11 @@ std::int64_t floats_of(const ParameterLayout& layout, std::string_view prefix) {
 class Bench {
  public:
   Bench(const LayerQuestion& question, Communicator& solo, Communicator* tensor,
-        std::unique_ptr<MeshAttention> attention, const Clock& clock)
+        std::unique_ptr<MeshAttention> attention)
       : question_(question),
-        clock_(clock),
         tensor_(tensor),
         rank_(tensor == nullptr ? 0 : tensor->rank().value),
-        attention_(std::move(attention), clock),
+        attention_(std::move(attention)),
         slice_(slice_of(question, kLayers, true, rank_)),
         layout_(question.model, slice_),
         stage_(question.model, layout_, attention_, tensor, config(kLayers, true, 1, question.recompute)),
@@ -119,32 +117,32 @@ class Bench {
     }
     batch_.tokens = std::span(tokens_).first(static_cast<std::size_t>(rows));
     batch_.labels = std::span(tokens_).last(static_cast<std::size_t>(rows));
-    stage_.set_gradient_hook([this](std::int64_t, std::int64_t) { passed_.push_back(clock_.now()); });
+    stage_.set_gradient_hook([this](std::int64_t, std::int64_t) { passed_.push_back(thread_processor_s()); });
   }
 
-  /// Adds one forward and backward pass and one update.
+  /// Adds the processor seconds of one forward and backward pass and one update.
   void run(Times& sum) {
     attention_.marks.clear();
     passed_.clear();
-    const Nanoseconds begin = clock_.now();
+    const double begin = thread_processor_s();
     stage_.forward(parameters_.data(), batch_, 0, true);
-    const Nanoseconds turn = clock_.now();
-    const std::vector<Nanoseconds> marks = attention_.marks;
+    const double turn = thread_processor_s();
+    const std::vector<double> marks = attention_.marks;
     (void)stage_.backward(parameters_.data(), gradients_.data(), batch_, 0);
     TS_REQUIRE(marks.size() == kLayers && passed_.size() == kLayers + 2, marks.size(), passed_.size());
-    const double layer = seconds(marks.back() - marks.front()) / (kLayers - 1);
+    const double layer = (marks.back() - marks.front()) / (kLayers - 1);
     sum[kDecoderForward] += layer;
-    sum[kEmbeddingForward] += std::max(seconds(turn - begin) - kLayers * layer, 0.0);
-    sum[kHeadBackward] += seconds(passed_[0] - turn);
-    sum[kDecoderBackward] += seconds(passed_[kLayers] - passed_[1]) / (kLayers - 1);
-    sum[kEmbeddingBackward] += seconds(passed_[kLayers + 1] - passed_[kLayers]);
+    sum[kEmbeddingForward] += turn - begin - kLayers * layer;
+    sum[kHeadBackward] += passed_[0] - turn;
+    sum[kDecoderBackward] += (passed_[kLayers] - passed_[1]) / (kLayers - 1);
+    sum[kEmbeddingBackward] += passed_[kLayers + 1] - passed_[kLayers];
 
     optimizer_.start(gradients_.data());
     optimizer_.gradient_ready(0, layout_.total());
-    const Nanoseconds sums = clock_.now();
+    const double sums = thread_processor_s();
     (void)optimizer_.finish_reduction();
     optimizer_.update(parameters_.data(), 1, 0, 1);  // at rate 0: the parameters stay what they are
-    sum[kUpdate] += seconds(clock_.now() - sums);
+    sum[kUpdate] += thread_processor_s() - sums;
     std::fill_n(gradients_.data(), gradients_.size(), 0.0F);
   }
 
@@ -207,7 +205,6 @@ class Bench {
   }
 
   const LayerQuestion& question_;
-  const Clock& clock_;
   Communicator* tensor_;
   int rank_;
   mutable MarkedAttention attention_;
@@ -220,7 +217,7 @@ class Bench {
   kernels::Buffer<float> gradients_;
   std::vector<std::int32_t> tokens_;
   MicroBatch batch_;
-  std::vector<Nanoseconds> passed_;
+  std::vector<double> passed_;  // processor seconds
 };
 
 /// Passes of a round: the same on every rank, since tensor ranks run them together.
@@ -252,7 +249,7 @@ Result<LayerProfile> profile_layers(Communicator& world, const LayerQuestion& as
     auto attention = MeshAttention::make(
         *solo, attention_config(question, cell == nullptr ? 0 : cell->rank().value), clock);
     TS_TRY(attention.status());  // of the dims, so the same on every rank that measures
-    bench.emplace(question, *solo, cell, std::move(attention).value(), clock);
+    bench.emplace(question, *solo, cell, std::move(attention).value());
   }
   Times warm{};
   double pass_s = 0;
@@ -267,8 +264,13 @@ Result<LayerProfile> profile_layers(Communicator& world, const LayerQuestion& as
     barrier(world);
     if (!measures) continue;
     Times sum{};
+    const Nanoseconds begin = clock.now();
+    const double processor_begin = thread_processor_s();
     for (int i = 0; i < passes; ++i) bench->run(sum);
-    for (std::size_t q = 0; q < kQuantities; ++q) samples[q].push_back(sum[q] / passes);
+    const double share = (thread_processor_s() - processor_begin) / seconds(clock.now() - begin);
+    for (std::size_t q = 0; q < kQuantities; ++q) {
+      samples[q].push_back(std::max(sum[q], 0.0) / passes / share);
+    }
   }
 
   LayerProfile profile;

@@ -6,6 +6,8 @@
 ///           backward pass; attention, called once per layer, tells how far a forward pass is. A layer's
 ///           time is the mean between such marks, so the rows of a stage add up to the whole of it. The loss
 ///           and the head's product run in the backward pass, so the head's forward_s is 0.
+/// Sharing   marks are processor time, which turns of other ranks on the core do not blur; a round's seconds
+///           are its processor seconds over the share of the clock's time that the rank had in that round.
 /// Recompute the layer that a backward pass begins with may find its results still there and is left out.
 /// Bytes     activations: what another slot adds to the buffers of one layer more; workspace: the rest of a
 ///           stage of one layer, with what attention and the kernels hold (memory_estimate.h). The head's

@@ -30,18 +30,19 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 LAUNCH = ROOT / "scripts/launch/local.sh"
 SYSTEMS = ("tessera", "megatron", "whale")
 
-# Nodes of a cluster: (devices, speed).
+# Nodes of a cluster as (devices, speed), and the room that each device has for the job, MB: 0 means plenty; less
+# than 60 forces pipelines, since one device then cannot hold the model and its training state.
 CLUSTERS = {
-    "4: 2x1 + 2x1/2": [(2, 1), (2, 1 / 2)],
-    "4: 1x1 + 3x1/3": [(1, 1), (3, 1 / 3)],
-    "4: 3x1 + 1x1/4": [(3, 1), (1, 1 / 4)],
-    "4: 2x1 + 1x2/3 + 1x1/3": [(2, 1), (1, 2 / 3), (1, 1 / 3)],
-    "5: 2x1 + 3x1/2": [(2, 1), (3, 1 / 2)],
-    "6: 2x1 + 4x1/2": [(2, 1), (4, 1 / 2)],
-    "6: 3x1 + 3x1/3": [(3, 1), (3, 1 / 3)],
-    "6: 2x1 + 2x1/2 + 2x1/4": [(2, 1), (2, 1 / 2), (2, 1 / 4)],
-    "8: 4x1 + 4x1/2": [(4, 1), (4, 1 / 2)],
-    "8: 2x1 + 3x1/2 + 3x1/4": [(2, 1), (3, 1 / 2), (3, 1 / 4)],
+    "4: 2x1 + 2x1/2": ([(2, 1), (2, 1 / 2)], 0),
+    "4: 1x1 + 3x1/3": ([(1, 1), (3, 1 / 3)], 45),
+    "4: 3x1 + 1x1/4": ([(3, 1), (1, 1 / 4)], 45),
+    "4: 2x1 + 1x2/3 + 1x1/3": ([(2, 1), (1, 2 / 3), (1, 1 / 3)], 40),
+    "5: 2x1 + 3x1/2": ([(2, 1), (3, 1 / 2)], 45),
+    "6: 2x1 + 4x1/2": ([(2, 1), (4, 1 / 2)], 45),
+    "6: 3x1 + 3x1/3": ([(3, 1), (3, 1 / 3)], 0),
+    "6: 2x1 + 2x1/2 + 2x1/4": ([(2, 1), (2, 1 / 2), (2, 1 / 4)], 35),
+    "8: 4x1 + 4x1/2": ([(4, 1), (4, 1 / 2)], 45),
+    "8: 2x1 + 3x1/2 + 3x1/4": ([(2, 1), (3, 1 / 2), (3, 1 / 4)], 35),
 }
 
 MODEL = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 192,
@@ -103,8 +104,9 @@ def write_json(path, value):
     return path
 
 
-def cluster_json(nodes):
-    return {"nodes": [{"name": f"n{i}", "gpu": DEVICE, "count": count, "speed": speed, "network_gb_per_s": 1}
+def cluster_json(nodes, memory_gb=DEVICE["memory_gb"]):
+    device = {**DEVICE, "memory_gb": memory_gb}
+    return {"nodes": [{"name": f"n{i}", "gpu": device, "count": count, "speed": speed, "network_gb_per_s": 1}
                       for i, (count, speed) in enumerate(nodes)]}
 
 
@@ -185,7 +187,7 @@ def main():
     parser.add_argument("--clusters", type=int, default=len(CLUSTERS), help="the first so many")
     parser.add_argument("--steps", type=int, default=4, help="timed steps of each plan")
     parser.add_argument("--warmup", type=int, default=1, help="steps before them")
-    parser.add_argument("--batch", type=int, default=16, help="sequences per step")
+    parser.add_argument("--batch", type=int, default=12, help="sequences per step")
     parser.add_argument("--length", type=int, default=256, help="tokens per sequence")
     parser.add_argument("--micro-batch", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rounds", type=int, default=7)
@@ -205,12 +207,12 @@ def main():
         profiles = {}
         print("| cluster | plan of | shape | iteration predicted | measured | error | peak memory predicted | measured | error |")
         print("|---|---|---|---:|---:|---:|---:|---:|---:|")
-        for label, nodes in list(CLUSTERS.items())[:args.clusters]:
+        for label, (nodes, room) in list(CLUSTERS.items())[:args.clusters]:
             slots = machine.slots(sum(count for count, _ in nodes))
             if slots not in profiles:
                 profiles[slots] = profile(args, machine, folder, slots)
             base = json.loads(profiles[slots].read_text())["devices"][DEVICE["name"]]["base_bytes"]
-            cluster = write_json(folder / "cluster.json", cluster_json(nodes))
+            cluster = write_json(folder / "cluster.json", cluster_json(nodes, room / 1e3 + base / 1e9 if room else DEVICE["memory_gb"]))
             files = ("--model", folder / "config.json", "--cluster", cluster, "--profile", profiles[slots])
             for plan in make_plans(args, folder, files):
                 said = plan_tool(args, "evaluate", "--plan", plan["path"], *files, "--json")
