@@ -1,6 +1,9 @@
 #include "runtime/schedule/device_speed.h"
 
+#include <atomic>
 #include <chrono>
+#include <ctime>
+#include <pthread.h>
 #include <thread>
 
 #include <gtest/gtest.h>
@@ -46,24 +49,36 @@ TEST(DeviceSpeedTest, AtFullSpeedNothingIsAdded) {
 }
 
 TEST(DeviceSpeedTest, WaitingIsNoWork) {
-  run_local_ranks(2, [](Communicator& comm) {
+  constexpr double kWork = 5e-3;
+  constexpr double kWait = 30e-3;
+  std::atomic<bool> begun = false;
+  clockid_t waiting_rank{};
+  run_local_ranks(2, [&](Communicator& comm) {
     comm.set_busy_wait(true);
-    barrier(comm);
     if (comm.rank() == Rank(1)) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(100));
+      // Comes when the other rank has worked and spun for so much processor time, however busy the machine
+      // is.
+      while (!begun) std::this_thread::yield();
+      timespec time{};
+      const auto spent = [&] {
+        clock_gettime(waiting_rank, &time);
+        return static_cast<double>(time.tv_sec) + 1e-9 * static_cast<double>(time.tv_nsec);
+      };
+      const double begin = spent();
+      while (spent() < begin + kWork + kWait) std::this_thread::sleep_for(std::chrono::milliseconds(1));
       barrier(comm);
       return;
     }
     DeviceSpeed device(0.5, comm, 64);
-    const double before = comm.waiting_processor_s();
+    pthread_getcpuclockid(pthread_self(), &waiting_rank);
+    begun = true;
     device.run([&] {
-      compute(5e-3);
+      compute(kWork);
       barrier(comm);
     });
-    // The wait spins, on a busy machine with less than a core's time, and none of it counts.
-    EXPECT_GT(comm.waiting_processor_s() - before, 1e-3);
-    EXPECT_LT(device.own_s(), 5e-3 + 2e-3);
-    EXPECT_LT(device.added_s(), 5e-3 + 4e-3);
+    EXPECT_GT(comm.waiting_processor_s(), kWait / 2);
+    EXPECT_LT(device.own_s(), kWork + kWait / 4);
+    EXPECT_LT(device.added_s(), kWork + kWait / 2);
   });
 }
 
