@@ -199,6 +199,7 @@ def main():
     args.build = args.build.resolve()
     machine = Machine(args.cores)
     begin = time.time()
+    load = os.getloadavg()[0]
     rows = []
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
@@ -228,12 +229,14 @@ def main():
                 print(f"| {label} | {row['plan']} | stages {shape} | {said['iteration_s']:.3f} s | {measured:.3f} s | "
                       f"{error(said['iteration_s'], measured):+.1f} % | {max(peaks) / 1e6:.1f} MB | "
                       f"{max(buffers) / 1e6:.1f} MB | {error(max(peaks), max(buffers)):+.1f} % |", flush=True)
-    summary(rows, time.time() - begin)
+    summary(rows)
+    print(f"{len(machine.cores)} cores, {time.time() - begin:.0f} s in all; load average before it {load:.1f}"
+          + ("." if load < 0.5 else ": other work was running, the figures above are spoiled."))
     if args.json:
         write_json(args.json, rows)
 
 
-def summary(rows, seconds):
+def summary(rows):
     print()
     times = [error(r["predicted_s"], r["measured_s"]) for r in rows]
     memory = [error(p, m) for r in rows for p, m in zip(r["predicted_bytes"], r["buffer_bytes"])]
@@ -264,7 +267,6 @@ def summary(rows, seconds):
               f"{sum(measured > 1 for _, measured in slower)} of {len(slower)}; predicted "
               f"{statistics.geometric_mean(s for s, _ in slower):.2f}x on average, measured "
               f"{statistics.geometric_mean(m for _, m in slower):.2f}x, at best {max(m for _, m in slower):.2f}x.")
-    print(f"{len(os.sched_getaffinity(0))} cores, {seconds:.0f} s in all.")
 
 
 if __name__ == "__main__":

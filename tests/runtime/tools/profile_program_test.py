@@ -80,6 +80,7 @@ def main():
             losses.append([row["loss"] for row in rows if "seconds" in row])
         assert len(losses[0]) == 4 and losses[0] == losses[1], losses
         done = start(args.train, 2, "--model", str(model), "--data", str(data), "--out", str(folder / "run"),
+                     "--sequence-length", "32", "--global-batch", "4", "--steps", "4", "--warmup", "1", "--overwrite", "on",
                      "--speed-factors", "1,2")
         assert done.returncode == 2 and "speed_factors" in done.stderr, done.stderr
     print("ok")
