@@ -36,13 +36,13 @@ CLUSTERS = {
     "4: 2x1 + 2x1/2": ([(2, 1), (2, 1 / 2)], 0),
     "4: 1x1 + 3x1/3": ([(1, 1), (3, 1 / 3)], 45),
     "4: 3x1 + 1x1/4": ([(3, 1), (1, 1 / 4)], 45),
-    "4: 2x1 + 1x2/3 + 1x1/3": ([(2, 1), (1, 2 / 3), (1, 1 / 3)], 40),
+    "4: 2x1 + 1x2/3 + 1x1/3": ([(2, 1), (1, 2 / 3), (1, 1 / 3)], 48),
     "5: 2x1 + 3x1/2": ([(2, 1), (3, 1 / 2)], 45),
     "6: 2x1 + 4x1/2": ([(2, 1), (4, 1 / 2)], 45),
     "6: 3x1 + 3x1/3": ([(3, 1), (3, 1 / 3)], 0),
-    "6: 2x1 + 2x1/2 + 2x1/4": ([(2, 1), (2, 1 / 2), (2, 1 / 4)], 35),
+    "6: 2x1 + 2x1/2 + 2x1/4": ([(2, 1), (2, 1 / 2), (2, 1 / 4)], 42),
     "8: 4x1 + 4x1/2": ([(4, 1), (4, 1 / 2)], 45),
-    "8: 2x1 + 3x1/2 + 3x1/4": ([(2, 1), (3, 1 / 2), (3, 1 / 4)], 35),
+    "8: 2x1 + 3x1/2 + 3x1/4": ([(2, 1), (3, 1 / 2), (3, 1 / 4)], 42),
 }
 
 MODEL = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_size": 192,
@@ -92,8 +92,14 @@ def stop(processes):
         process.wait()
 
 
+class NoPlan(Exception):
+    """Nothing in a system's space of plans fits the devices."""
+
+
 def plan_tool(args, *arguments):
     done = subprocess.run([str(args.build / "bin/tessera-plan"), *map(str, arguments)], capture_output=True, text=True)
+    if "error: no plan" in done.stderr:
+        raise NoPlan(done.stderr.splitlines()[0])
     if done.returncode != 0:
         raise SystemExit(f"tessera-plan {' '.join(map(str, arguments))}\n{done.stderr[-3000:]}")
     return json.loads(done.stdout)
@@ -128,9 +134,13 @@ def make_plans(args, folder, files):
     plans = []
     for system in SYSTEMS:
         path = folder / f"{system}.json"
-        plan_tool(args, "plan", *files, "--global-batch", args.batch, "--sequence-length", args.length,
-                  "--tensor-parallel", 1, "--micro-batch", *args.micro_batch, "--recompute", "none",
-                  "--system", system, "--out", path, "--json")
+        try:
+            plan_tool(args, "plan", *files, "--global-batch", args.batch, "--sequence-length", args.length,
+                      "--tensor-parallel", 1, "--micro-batch", *args.micro_batch, "--recompute", "none",
+                      "--system", system, "--out", path, "--json")
+        except NoPlan as reason:
+            print(f"no plan of {system}: {reason}", file=sys.stderr)
+            continue
         what = json.loads(path.read_text())
         what = json.dumps([what["micro_batch"], [[g["micro_batches"], [[s["devices"], s["first_layer"], s["layers"]]
                                                                      for s in g["stages"]]] for g in what["groups"]]])
@@ -215,7 +225,11 @@ def main():
             base = json.loads(profiles[slots].read_text())["devices"][DEVICE["name"]]["base_bytes"]
             cluster = write_json(folder / "cluster.json", cluster_json(nodes, room / 1e3 + base / 1e9 if room else DEVICE["memory_gb"]))
             files = ("--model", folder / "config.json", "--cluster", cluster, "--profile", profiles[slots])
-            for plan in make_plans(args, folder, files):
+            plans = make_plans(args, folder, files)
+            missing = set(SYSTEMS) - {name for plan in plans for name in plan["names"]}
+            for system in sorted(missing):
+                print(f"| {label} | {system} | none fits | | | | | | |")
+            for plan in plans:
                 said = plan_tool(args, "evaluate", "--plan", plan["path"], *files, "--json")
                 measured, buffers, resident = run_plan(args, machine, folder, plan, nodes)
                 # Ranks of a plan come stage after stage, one each.
@@ -256,8 +270,8 @@ def summary(rows):
                 right += 1
             else:
                 wrong += 1
-        own = next(r for r in of_cluster if "tessera" in r["names"])
-        for other in of_cluster:
+        own = next((r for r in of_cluster if "tessera" in r["names"]), None)
+        for other in of_cluster if own else []:
             said = other["predicted_s"] / own["predicted_s"]
             if said > 1.1:
                 slower.append((said, other["measured_s"] / own["measured_s"]))
