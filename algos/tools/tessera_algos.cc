@@ -26,11 +26,8 @@ int main_of(int argc, char** argv) {
   app.require_subcommand(1);
   app.footer("Exit status: 0 success, 1 system failure, 2 wrong input.");
   const std::vector<Command> commands = {
-      add_bwt_command(app),
-      add_knapsack_command(app),
-      add_kserver_command(app),
-      add_lyndon_command(app),
-      add_ttl_command(app),
+      add_bwt_command(app),    add_knapsack_command(app), add_kserver_command(app),
+      add_lyndon_command(app), add_ttl_command(app),
   };
   try {
     app.parse(argc, argv);

@@ -1,10 +1,10 @@
-/// Device helpers that elementwise and row kernels share: loads and stores of V neighbouring values as one access of up
-/// to 16 bytes, arithmetic in float, sums over a block in a fixed order.
+/// Device helpers that elementwise and row kernels share: loads and stores of V neighbouring values as one
+/// access of up to 16 bytes, arithmetic in float, sums over a block in a fixed order.
 #pragma once
 
-#include <cuda_bf16.h>
-
 #include <cstdint>
+
+#include <cuda_bf16.h>
 
 #include "kernels/device/cuda_types.h"
 
@@ -45,8 +45,8 @@ inline constexpr int kWide = 16 / static_cast<int>(sizeof(T));
 
 inline bool aligned16(const void* p) { return reinterpret_cast<std::uintptr_t>(p) % 16 == 0; }
 
-/// Sum over the block, known to every thread: a butterfly inside each warp, then over the warps in order. `shared` has
-/// 32 floats; may be used again after a __syncthreads.
+/// Sum over the block, known to every thread: a butterfly inside each warp, then over the warps in order.
+/// `shared` has 32 floats; may be used again after a __syncthreads.
 __device__ inline float block_sum(float x, float* shared) {
 #pragma unroll
   for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(0xffffffffU, x, offset);

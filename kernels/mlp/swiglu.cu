@@ -1,8 +1,7 @@
-#include "kernels/mlp/swiglu_cuda.h"
-
 #include "algos/base/require.h"
 #include "kernels/device/cuda_check.h"
 #include "kernels/device/cuda_vector.cuh"
+#include "kernels/mlp/swiglu_cuda.h"
 
 namespace tessera::kernels {
 namespace {
@@ -34,7 +33,8 @@ __global__ void forward(T* y, const T* gate_up, std::int64_t packs, int packs_pe
 }
 
 template <class T, int V>
-__global__ void backward(T* d_gate_up, T* y_out, const T* dy, const T* gate_up, std::int64_t packs, int packs_per_row) {
+__global__ void backward(T* d_gate_up, T* y_out, const T* dy, const T* gate_up, std::int64_t packs,
+                         int packs_per_row) {
   const std::int64_t pack = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (pack >= packs) return;
   const std::int64_t row = pack / packs_per_row;
@@ -107,7 +107,9 @@ void swiglu_backward_cuda(T* d_gate_up, T* y_out, const T* dy, const T* gate_up,
 
 template void swiglu_forward_cuda(float*, const float*, std::int64_t, std::int64_t, CudaStream);
 template void swiglu_forward_cuda(Bf16*, const Bf16*, std::int64_t, std::int64_t, CudaStream);
-template void swiglu_backward_cuda(float*, float*, const float*, const float*, std::int64_t, std::int64_t, CudaStream);
-template void swiglu_backward_cuda(Bf16*, Bf16*, const Bf16*, const Bf16*, std::int64_t, std::int64_t, CudaStream);
+template void swiglu_backward_cuda(float*, float*, const float*, const float*, std::int64_t, std::int64_t,
+                                   CudaStream);
+template void swiglu_backward_cuda(Bf16*, Bf16*, const Bf16*, const Bf16*, std::int64_t, std::int64_t,
+                                   CudaStream);
 
 }  // namespace tessera::kernels

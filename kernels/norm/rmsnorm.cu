@@ -1,10 +1,9 @@
-#include "kernels/norm/rmsnorm_cuda.h"
-
 #include <algorithm>
 
 #include "algos/base/require.h"
 #include "kernels/device/cuda_check.h"
 #include "kernels/device/cuda_vector.cuh"
+#include "kernels/norm/rmsnorm_cuda.h"
 
 namespace tessera::kernels {
 namespace {
@@ -16,8 +15,8 @@ constexpr std::int64_t kStripRows = 32;  // of the weight gradient's first sum: 
 
 /// One block per token; a thread holds kItems packs of V neighbouring values.
 template <class T, int V, int kItems>
-__global__ void forward_registers(T* y, float* rstd, T* sum, const T* residual, const T* update, const T* w, int width,
-                                  float eps) {
+__global__ void forward_registers(T* y, float* rstd, T* sum, const T* residual, const T* update, const T* w,
+                                  int width, float eps) {
   __shared__ float shared[32];
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * width;
   float x[kItems][V];
@@ -59,8 +58,8 @@ __global__ void forward_registers(T* y, float* rstd, T* sum, const T* residual, 
 
 /// Any width and alignment: the row is read again from `sum`.
 template <class T>
-__global__ void forward_values(T* y, float* rstd, T* sum, const T* residual, const T* update, const T* w, int width,
-                               float eps) {
+__global__ void forward_values(T* y, float* rstd, T* sum, const T* residual, const T* update, const T* w,
+                               int width, float eps) {
   __shared__ float shared[32];
   const std::int64_t row = static_cast<std::int64_t>(blockIdx.x) * width;
   float squares = 0;
@@ -97,14 +96,15 @@ __global__ void backward_rows(float* dx, const T* dy, const T* x, const float* r
 
 /// partial[strip, d] = sum of dy * x * rstd over the strip's rows. A thread has one column.
 template <class T>
-__global__ void backward_weight_strips(float* partial, const T* dy, const T* x, const float* rstd, std::int64_t tokens,
-                                       int width) {
+__global__ void backward_weight_strips(float* partial, const T* dy, const T* x, const float* rstd,
+                                       std::int64_t tokens, int width) {
   const int d = static_cast<int>(blockIdx.x * blockDim.x + threadIdx.x);
   if (d >= width) return;
   const std::int64_t begin = static_cast<std::int64_t>(blockIdx.y) * kStripRows;
   const std::int64_t end = begin + kStripRows < tokens ? begin + kStripRows : tokens;
   float sum = 0;
-  for (std::int64_t t = begin; t < end; ++t) sum += to_float(dy[t * width + d]) * to_float(x[t * width + d]) * rstd[t];
+  for (std::int64_t t = begin; t < end; ++t)
+    sum += to_float(dy[t * width + d]) * to_float(x[t * width + d]) * rstd[t];
   partial[blockIdx.y * static_cast<std::int64_t>(width) + d] = sum;
 }
 
@@ -133,12 +133,12 @@ void rmsnorm_forward_cuda(T* y, float* rstd, T* sum, const T* residual, const T*
   constexpr int V = kWide<D>;
   const auto grid = static_cast<unsigned>(tokens);
   const auto D_ = static_cast<int>(width);
-  const bool wide = width % V == 0 && aligned16(y) && aligned16(sum) && aligned16(residual) && aligned16(update) &&
-                    aligned16(w);
+  const bool wide = width % V == 0 && aligned16(y) && aligned16(sum) && aligned16(residual) &&
+                    aligned16(update) && aligned16(w);
   const std::int64_t items = blocks(width, kThreads * V);
   const auto run = [&](auto kernel) {
-    kernel<<<grid, kThreads, 0, stream>>>(device(y), rstd, device(sum), device(residual), device(update), device(w), D_,
-                                          eps);
+    kernel<<<grid, kThreads, 0, stream>>>(device(y), rstd, device(sum), device(residual), device(update),
+                                          device(w), D_, eps);
   };
   if (!wide || items > 8) {
     run(forward_values<D>);
@@ -154,7 +154,9 @@ void rmsnorm_forward_cuda(T* y, float* rstd, T* sum, const T* residual, const T*
   TS_CUDA(cudaGetLastError());
 }
 
-std::int64_t rmsnorm_backward_scratch(std::int64_t tokens, std::int64_t width) { return strips(tokens) * width; }
+std::int64_t rmsnorm_backward_scratch(std::int64_t tokens, std::int64_t width) {
+  return strips(tokens) * width;
+}
 
 template <class T>
 void rmsnorm_backward_cuda(float* dx, float* dw, const T* dy, const T* x, const float* rstd, const T* w,
@@ -165,20 +167,21 @@ void rmsnorm_backward_cuda(float* dx, float* dw, const T* dy, const T* x, const 
   const dim3 grid(blocks(width, kThreads), static_cast<unsigned>(strips(tokens)));
   backward_weight_strips<<<grid, kThreads, 0, stream>>>(scratch, device(dy), device(x), rstd, tokens, D_);
   TS_CUDA(cudaGetLastError());
-  backward_weight_sum<<<blocks(width, kThreads), kThreads, 0, stream>>>(dw, scratch, static_cast<int>(strips(tokens)),
-                                                                        D_);
+  backward_weight_sum<<<blocks(width, kThreads), kThreads, 0, stream>>>(dw, scratch,
+                                                                        static_cast<int>(strips(tokens)), D_);
   TS_CUDA(cudaGetLastError());
-  backward_rows<<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(dx, device(dy), device(x), rstd, device(w), D_);
+  backward_rows<<<static_cast<unsigned>(tokens), kThreads, 0, stream>>>(dx, device(dy), device(x), rstd,
+                                                                        device(w), D_);
   TS_CUDA(cudaGetLastError());
 }
 
-template void rmsnorm_forward_cuda(float*, float*, float*, const float*, const float*, const float*, std::int64_t,
-                                   std::int64_t, float, CudaStream);
+template void rmsnorm_forward_cuda(float*, float*, float*, const float*, const float*, const float*,
+                                   std::int64_t, std::int64_t, float, CudaStream);
 template void rmsnorm_forward_cuda(Bf16*, float*, Bf16*, const Bf16*, const Bf16*, const Bf16*, std::int64_t,
                                    std::int64_t, float, CudaStream);
 template void rmsnorm_backward_cuda(float*, float*, const float*, const float*, const float*, const float*,
                                     std::int64_t, std::int64_t, float*, CudaStream);
-template void rmsnorm_backward_cuda(float*, float*, const Bf16*, const Bf16*, const float*, const Bf16*, std::int64_t,
-                                    std::int64_t, float*, CudaStream);
+template void rmsnorm_backward_cuda(float*, float*, const Bf16*, const Bf16*, const float*, const Bf16*,
+                                    std::int64_t, std::int64_t, float*, CudaStream);
 
 }  // namespace tessera::kernels

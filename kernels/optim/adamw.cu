@@ -1,11 +1,10 @@
-#include "kernels/optim/adamw_cuda.h"
-
 #include <algorithm>
 #include <cmath>
 
 #include "algos/base/require.h"
 #include "kernels/device/cuda_check.h"
 #include "kernels/device/cuda_vector.cuh"
+#include "kernels/optim/adamw_cuda.h"
 
 namespace tessera::kernels {
 namespace {
@@ -35,7 +34,8 @@ Factors factors(const AdamwStep& s) {
 }
 
 template <class T>
-__global__ void step_kernel(float* master, T* p, float* m, float* v, const float* gradient, std::int64_t n, Factors f) {
+__global__ void step_kernel(float* master, T* p, float* m, float* v, const float* gradient, std::int64_t n,
+                            Factors f) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= n) return;
   const float g = f.scale * gradient[i];
@@ -73,8 +73,8 @@ __global__ void sum_in_order(double* out, const double* partial, int count) {
 }  // namespace
 
 template <class T>
-void adamw_cuda(float* master, T* p, float* m, float* v, const float* gradient, std::int64_t n, const AdamwStep& step,
-                CudaStream stream) {
+void adamw_cuda(float* master, T* p, float* m, float* v, const float* gradient, std::int64_t n,
+                const AdamwStep& step, CudaStream stream) {
   TS_REQUIRE(n >= 0 && step.step >= 1, n, step.step);
   if (n == 0) return;
   const auto grid = static_cast<unsigned>((n + kThreads - 1) / kThreads);
@@ -95,7 +95,9 @@ void sum_of_squares_cuda(double* out, const float* x, std::int64_t n, double* sc
   TS_CUDA(cudaGetLastError());
 }
 
-template void adamw_cuda(float*, float*, float*, float*, const float*, std::int64_t, const AdamwStep&, CudaStream);
-template void adamw_cuda(float*, Bf16*, float*, float*, const float*, std::int64_t, const AdamwStep&, CudaStream);
+template void adamw_cuda(float*, float*, float*, float*, const float*, std::int64_t, const AdamwStep&,
+                         CudaStream);
+template void adamw_cuda(float*, Bf16*, float*, float*, const float*, std::int64_t, const AdamwStep&,
+                         CudaStream);
 
 }  // namespace tessera::kernels

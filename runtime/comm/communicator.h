@@ -188,8 +188,8 @@ class Communicator {
   /// 0, 1, … n - 1: the members of a root communicator.
   [[nodiscard]] static std::vector<Rank> first_ranks(int n);
 
-  /// Called between polls of a wait: gives the processor away, unless busy_wait(). `idle` counts the polls of this wait,
-  /// `pending` is what it still lacks.
+  /// Called between polls of a wait: gives the processor away, unless busy_wait(). `idle` counts the polls of
+  /// this wait, `pending` is what it still lacks.
   virtual void relax(int idle, const Request& pending) = 0;
   /// Throws CommError(kAborted) if a rank has aborted.
   virtual void throw_if_aborted() const {}

@@ -28,7 +28,7 @@ struct TrainInputs {
   TokenLayout layout = TokenLayout::kZigzag;
   LrSchedule schedule;
   std::vector<double> speeds;  // of the plan's ranks; see runtime/schedule/device_speed.h
-  std::string mesh_choice;  // --mesh auto: the candidates and why the mesh was chosen
+  std::string mesh_choice;     // --mesh auto: the candidates and why the mesh was chosen
 
   [[nodiscard]] int context_ranks() const { return plan.context.ranks(); }
   /// Of one attention call of one rank.
