@@ -10,6 +10,7 @@
 
 #include "kernels/device/buffer.h"
 #include "runtime/comm/collectives.h"
+#include "runtime/model/model_slice.h"
 #include "runtime/train/machine_memory.h"
 
 namespace tessera::runtime {
@@ -38,6 +39,8 @@ double base_bytes(Communicator& world) {
 
 Result<MachineProfile> profile_machine(Communicator& world, const ProfileQuestion& question,
                                        const Clock& clock) {
+  // Before the first measurement, which may take minutes.
+  for (const int t : question.tensor_parallel) TS_TRY(check_tensor_ranks(question.model, t));
   MachineProfile out;
   planner::DeviceProfile& device = out.profile.devices[question.device];
   for (const int t : question.tensor_parallel) {

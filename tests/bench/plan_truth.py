@@ -214,16 +214,19 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         folder = pathlib.Path(name)
         write_json(folder / "config.json", MODEL)
-        (folder / "text.txt").write_bytes(bytes(32 + (i * i * 31 + 7 * i) % 95 for i in range(args.batch * args.length * 20)))
+        text = bytes(32 + (i * i * 31 + 7 * i) % 95 for i in range(args.batch * args.length * 20))
+        (folder / "text.txt").write_bytes(text)
         profiles = {}
-        print("| cluster | plan of | shape | iteration predicted | measured | error | peak memory predicted | measured | error |")
+        print("| cluster | plan of | shape | iteration predicted | measured | error "
+              "| peak memory predicted | measured | error |")
         print("|---|---|---|---:|---:|---:|---:|---:|---:|")
         for label, (nodes, room) in list(CLUSTERS.items())[:args.clusters]:
             slots = machine.slots(sum(count for count, _ in nodes))
             if slots not in profiles:
                 profiles[slots] = profile(args, machine, folder, slots)
             base = json.loads(profiles[slots].read_text())["devices"][DEVICE["name"]]["base_bytes"]
-            cluster = write_json(folder / "cluster.json", cluster_json(nodes, room / 1e3 + base / 1e9 if room else DEVICE["memory_gb"]))
+            memory_gb = room / 1e3 + base / 1e9 if room else DEVICE["memory_gb"]
+            cluster = write_json(folder / "cluster.json", cluster_json(nodes, memory_gb))
             files = ("--model", folder / "config.json", "--cluster", cluster, "--profile", profiles[slots])
             plans = make_plans(args, folder, files)
             missing = set(SYSTEMS) - {name for plan in plans for name in plan["names"]}
