@@ -17,9 +17,8 @@ bool is_number_list(const Json& json, std::size_t size) {
 
 Result<LinkCurve> read_points(const JsonObject& curve) {
   const char* const expected =
-      "a list of 1 to 4096 pairs [bytes, seconds]: bytes from 0 to 1e15, strictly rising; seconds from 0 to "
-      "1e6, "
-      "not falling, the last above 0";
+      "a list of 1 to 4096 pairs [bytes, seconds]: bytes from 0 to 1e15, strictly rising; seconds from 0 "
+      "to 1e9, not falling, the last above 0";
   const Json& list = curve.at("points");
   constexpr std::size_t kMostPoints = 4096;
   if (!list.is_array() || list.empty() || list.size() > kMostPoints) return curve.refuse("points", expected);
