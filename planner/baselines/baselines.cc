@@ -207,7 +207,7 @@ class Explorer {
     const std::int64_t batch = cost_.train().global_batch;
     for (const int degree : degrees()) {
       for (const MeshShape& context : space_.context) {
-        lists_.push_back(unit_lists(cost_, degree * context.ranks()));
+        lists_.push_back(unit_lists(cost_, degree * context.ranks(), space_.idle_types));
         const std::vector<std::vector<Unit>>& lists = lists_.back();
         for (const std::int64_t micro_batch : space_.micro_batch) {
           const StageShape shape{degree, context, micro_batch};
@@ -226,7 +226,7 @@ class Explorer {
     const std::int64_t micro_batches = cost_.train().global_batch / shape.micro_batch;
     for (int depth = 1; depth <= std::min(units, cost_.model().layers); ++depth) {
       const int groups = system_.groups(units / depth, micro_batches);
-      if (groups == 0) continue;
+      if (groups == 0 || (!space_.idle_types && groups * depth != units)) continue;
       for (const bool stages_outer : {false, true}) {
         if (stages_outer && (groups == 1 || depth == 1)) continue;  // the same placement
         Layout layout{shape, recompute, costs_.back().get(), &list, depth, groups, stages_outer, 0};

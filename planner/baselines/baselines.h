@@ -26,6 +26,8 @@
 namespace tessera::planner {
 
 struct BaselineSpace {
+  bool idle_types =
+      true;  // may leave device types out; else every device takes part, as in a job over all ranks
   std::vector<int> tensor_parallel;  // empty: the powers of two up to the largest node
   std::vector<std::int64_t> micro_batch = {1, 2, 4, 8};
   std::vector<MeshShape> context = {{}};  // a stage stays inside one node

@@ -10,7 +10,8 @@ namespace {
 constexpr std::size_t kAllOrders = 4;   // classes whose orders are all tried
 constexpr std::size_t kAllChoices = 6;  // classes whose subsets are all tried
 
-std::vector<std::vector<DeviceClass>> choices(const std::vector<DeviceClass>& classes) {
+std::vector<std::vector<DeviceClass>> choices(const std::vector<DeviceClass>& classes, bool idle_types) {
+  if (!idle_types) return {classes};
   std::vector<std::vector<DeviceClass>> out;
   if (classes.size() > kAllChoices) {
     for (const DeviceClass& one : classes) out.push_back({one});
@@ -50,12 +51,12 @@ std::vector<std::vector<DeviceClass>> orders(const CostModel& cost, std::vector<
 
 }  // namespace
 
-std::vector<std::vector<Unit>> unit_lists(const CostModel& cost, int devices) {
+std::vector<std::vector<Unit>> unit_lists(const CostModel& cost, int devices, bool idle_types) {
   const int nodes = static_cast<int>(cost.cluster().nodes.size());
   std::set<DeviceClass> classes;
   for (int n = 0; n < nodes; ++n) classes.insert(cost.device_class(n));
   std::vector<std::vector<Unit>> lists;
-  for (const auto& choice : choices({classes.begin(), classes.end()})) {
+  for (const auto& choice : choices({classes.begin(), classes.end()}, idle_types)) {
     for (const auto& order : orders(cost, choice)) {
       std::vector<Unit> list;
       for (const DeviceClass& device : order) {

@@ -15,9 +15,11 @@ struct Unit {
 };
 
 /// Lists of all units of `devices` devices each, node by node, one list per choice of device classes to use
-/// and per order of them. With more than four classes in a choice, only the orders by rising and falling
-/// FLOPS and memory; with more than six classes in the cluster, only all of them or one.
-[[nodiscard]] std::vector<std::vector<Unit>> unit_lists(const CostModel& cost, int devices);
+/// (all of them without `idle_types`) and per order of them. With more than four classes in a choice, only
+/// the orders by rising and falling FLOPS and memory; with more than six classes in the cluster, only all of
+/// them or one.
+[[nodiscard]] std::vector<std::vector<Unit>> unit_lists(const CostModel& cost, int devices,
+                                                        bool idle_types = true);
 
 /// groups * depth units of the list, from its start. stages_outer: unit (group g, stage s) is list[s * groups
 /// + g]; else list[g * depth + s].

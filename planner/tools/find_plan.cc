@@ -45,6 +45,7 @@ Result<std::vector<Recompute>> recomputes_of(const PlanChoices& choices) {
 
 Result<Plan> baseline(System system, const CostModel& cost, const PlanChoices& choices) {
   BaselineSpace space;
+  space.idle_types = choices.idle_types;
   space.tensor_parallel = choices.tensor_parallel;
   const std::vector<MeshShape> contexts = TS_TRY(contexts_of(choices));
   if (!contexts.empty()) space.context = contexts;

@@ -25,6 +25,7 @@ struct PlanChoices {
   std::vector<std::string> context;
   std::vector<std::string> recompute;
   bool equal_micro_batches = false;
+  bool idle_types = true;   // baselines may leave device types out
   double time_limit_s = 0;  // 0: none
   bool progress = false;    // a line on standard error while searching, if that is a terminal
 };

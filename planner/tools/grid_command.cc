@@ -9,6 +9,7 @@
 
 #include <fmt/format.h>
 
+#include "planner/sim/plan_iteration.h"
 #include "planner/spec/device_table.h"
 #include "planner/tools/find_plan.h"
 #include "planner/tools/plan_report.h"
@@ -122,11 +123,19 @@ std::string ratio(double slower, double faster) {
   return slower > 0 && faster > 0 ? fmt::format("{:.2f}", slower / faster) : "-";
 }
 
+/// Simulated seconds of a step; 0 when nothing fits.
+double step_s(const Result<Plan>& plan, const CostModel& cost) {
+  return plan.ok() ? sim::simulate_plan(plan.value(), cost).timeline.iteration_s : 0;
+}
+
 Status run(const Options& options) {
   fmt::print(
-      "| model | devices | Megatron-like s | Whale-like s | Tessera s | vs Megatron | vs Whale | gap | plan "
-      "|\n");
-  fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+      "| model | devices | symmetric over all s | symmetric s | by FLOPS s | Tessera s | vs all | vs "
+      "symmetric "
+      "| vs FLOPS | gap | plan |\n");
+  fmt::print("| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n");
+  PlanChoices everything = options.choices;
+  everything.idle_types = false;
   for (const SizedModel& sized : kModels) {
     if (!wanted(options.models, sized.name)) continue;
     for (const auto& mix : mixes()) {
@@ -135,22 +144,16 @@ Status run(const Options& options) {
       train.sequence_length = 4096;
       train.global_batch = sized.global_batch;
       const CostModel cost = TS_TRY(CostModel::create(model_of(sized), cluster_of(mix, sized.nodes), train));
-      std::array<double, 3> step_s{};
-      std::string gap = "-";
-      std::string shape = "nothing fits";
-      for (const System system : {System::kMegatron, System::kWhale, System::kTessera}) {
-        const Result<Plan> plan = find_plan(system, cost, options.choices);
-        if (!plan.ok()) continue;
-        const PlanReport report = make_report(plan.value(), cost);
-        step_s[static_cast<std::size_t>(system)] = report.simulation.timeline.iteration_s;
-        if (system != System::kTessera) continue;
-        gap = fmt::format("{:.1f} %", 100 * report.plan.expected.gap);
-        shape = shape_text(report.plan);
-      }
-      const auto [tessera, megatron, whale] = step_s;
-      fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", sized.name, mix_name(mix, sized.nodes),
-                 seconds(megatron), seconds(whale), seconds(tessera), ratio(megatron, tessera),
-                 ratio(whale, tessera), gap, shape);
+      const double all = step_s(find_plan(System::kMegatron, cost, everything), cost);
+      const double megatron = step_s(find_plan(System::kMegatron, cost, options.choices), cost);
+      const double whale = step_s(find_plan(System::kWhale, cost, options.choices), cost);
+      const Result<Plan> plan = find_plan(System::kTessera, cost, options.choices);
+      const double tessera = step_s(plan, cost);
+      fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", sized.name,
+                 mix_name(mix, sized.nodes), seconds(all), seconds(megatron), seconds(whale),
+                 seconds(tessera), ratio(all, tessera), ratio(megatron, tessera), ratio(whale, tessera),
+                 plan.ok() ? fmt::format("{:.1f} %", 100 * plan.value().expected.gap) : "-",
+                 plan.ok() ? shape_text(plan.value()) : "nothing fits");
       std::fflush(stdout);
     }
   }
@@ -169,6 +172,7 @@ Command add_grid_command(CLI::App& program) {
                   "as \"8 H800 + 8 H20\"; default: every pair, some threes, all five, uneven ones")
       ->delimiter(',');
   app->footer(
+      "Symmetric: Megatron-like, over all devices or leaving types idle. By FLOPS: Whale-like.\n"
       "Sequences of 4096 tokens; 8 devices of each type and 256 sequences per step for 7B, 16 and 512 for "
       "13B,\n"
       "64 and 1024 for 70B. Prints a Markdown table; step times are simulated.\n\n"
