@@ -92,14 +92,21 @@ class ProgressLine {
 /// The search minimises pipelines under a bound; refinement looks at the whole analytic time, also of the
 /// baselines' plans, which are of the same space; the simulator has the last word. The certificate stays the
 /// search's: it bounds every plan's analytic form.
-Plan fastest_simulated(Plan searched, const CostModel& cost, const PlanChoices& choices,
-                       const Cancelled& cancelled) {
-  const PlanExpectation certificate = searched.expected;
-  std::vector<Plan> plans = {std::move(searched)};
+/// A search that ends early may have none yet; then there is no certificate. Its failure stands when the
+/// baselines have no plan either.
+Result<Plan> fastest_simulated(Result<SearchResult> searched, const CostModel& cost,
+                               const PlanChoices& choices, const Cancelled& cancelled) {
+  PlanExpectation certificate;
+  std::vector<Plan> plans;
+  if (searched.ok()) {
+    certificate = searched->plan.expected;
+    plans.push_back(std::move(searched->plan));
+  }
   for (const System system : {System::kMegatron, System::kWhale}) {
     Result<Plan> other = baseline(system, cost, choices);
     if (other.ok()) plans.push_back(std::move(other).value());
   }
+  if (plans.empty()) return searched.status();
   const std::size_t given = plans.size();
   for (std::size_t i = 0; i < given; ++i) plans.push_back(sim::refine_plan(plans[i], cost, cancelled));
   std::vector<double> seconds;
@@ -107,7 +114,8 @@ Plan fastest_simulated(Plan searched, const CostModel& cost, const PlanChoices& 
   Plan& fastest = plans[static_cast<std::size_t>(std::ranges::min_element(seconds) - seconds.begin())];
   fastest.expected.lower_bound_s = certificate.lower_bound_s;
   fastest.expected.evaluated = certificate.evaluated;
-  fastest.expected.gap = 1 - certificate.lower_bound_s / fastest.expected.iteration_s;
+  const bool bounded = certificate.lower_bound_s > 0;
+  fastest.expected.gap = bounded ? 1 - certificate.lower_bound_s / fastest.expected.iteration_s : 0;
   return std::move(fastest);
 }
 
@@ -126,9 +134,9 @@ Result<Plan> searched(const CostModel& cost, const PlanChoices& choices) {
     const bool late = choices.time_limit_s > 0 && std::chrono::steady_clock::now() > end;
     return late || StopOnInterrupt::stopped();
   };
-  SearchResult found = TS_TRY(search_plan(cost, options));
-  if (choices.equal_micro_batches) return std::move(found.plan);
-  return fastest_simulated(std::move(found.plan), cost, choices, options.cancelled);
+  Result<SearchResult> found = search_plan(cost, options);
+  if (choices.equal_micro_batches) return TS_TRY(std::move(found)).plan;
+  return fastest_simulated(std::move(found), cost, choices, options.cancelled);
 }
 
 }  // namespace

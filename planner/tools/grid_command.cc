@@ -152,7 +152,9 @@ Status run(const Options& options) {
       fmt::print("| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n", sized.name,
                  mix_name(mix, sized.nodes), seconds(all), seconds(megatron), seconds(whale),
                  seconds(tessera), ratio(all, tessera), ratio(megatron, tessera), ratio(whale, tessera),
-                 plan.ok() ? fmt::format("{:.1f} %", 100 * plan.value().expected.gap) : "-",
+                 plan.ok() && plan.value().expected.lower_bound_s > 0
+                     ? fmt::format("{:.1f} %", 100 * plan.value().expected.gap)
+                     : "-",
                  plan.ok() ? shape_text(plan.value()) : "nothing fits");
       std::fflush(stdout);
     }
