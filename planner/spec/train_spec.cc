@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "algos/base/require.h"
+#include "planner/spec/nearest_name.h"
 
 namespace tessera::planner {
 namespace {
@@ -287,22 +288,6 @@ Status set_from_json(TrainSpec& spec, const Field& field, const nlohmann::json& 
   return set_field(spec, field, value.is_string() ? value.get<std::string>() : value.dump(), file);
 }
 
-/// Levenshtein distance.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 Complaint needed(const char* field, const char* expected, const char* remedy) {
   return {"train spec", field, "nothing", expected, remedy};
 }
@@ -413,16 +398,9 @@ std::string to_train_json(const TrainSpec& spec) {
 }
 
 std::string nearest_train_option(std::string_view name) {
-  std::string best;
-  std::size_t least = 4;  // further away is no misspelling
-  for (const Field& field : fields()) {
-    const std::size_t distance = edit_distance(name, field.option.name);
-    if (distance < least && distance < name.size()) {
-      least = distance;
-      best = field.option.name;
-    }
-  }
-  return best;
+  std::vector<std::string> names;
+  for (const Field& field : fields()) names.push_back(field.option.name);
+  return nearest_name(name, names);
 }
 
 }  // namespace tessera::planner
