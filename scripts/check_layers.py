@@ -35,7 +35,7 @@ ROWS = {
     "planner/sim": ((BASE, *PLAN, "planner/cost"), ()),
     "planner/baselines": ((BASE, *PLAN, "planner/cost", "planner/sim"), ()),
     "planner/spot": ((BASE, "algos/kserver", *PLAN), ()),
-    "planner/tools": ((BASE, "planner"), ()),
+    "planner/tools": ((BASE, "algos/tools", "planner"), ()),
     "kernels/device": ((BASE,), ("cuda",)),
     "kernels": ((BASE, "kernels/device"), ("cuda", "cublas", "cudnn")),
     "recovery/state": ((BASE, *PLAN), ()),

@@ -1,17 +1,10 @@
-/// What a sub-command of tessera-plan is: its options, declared under the program, and what runs when chosen.
+/// A sub-command of tessera-plan.
 #pragma once
 
-#include <functional>
-
-#include <CLI/CLI.hpp>
-
-#include "algos/base/status.h"
+#include "algos/tools/command.h"
 
 namespace tessera::planner::tools {
 
-struct Command {
-  CLI::App* app = nullptr;
-  std::function<Status()> run;
-};
+using ::tessera::tools::Command;
 
 }  // namespace tessera::planner::tools
