@@ -1,8 +1,8 @@
 /// Store: named objects of bytes, whole or absent. Node memory, node disk, a shared directory, S3: one
 /// interface, one conformance suite (tests/recovery/store/conformance.h).
 ///
-/// Keys      parts of [A-Za-z0-9._-], none "." or "..", joined by "/"; at most 512 characters. Another key is
-///           kInvalidArgument, whatever the store.
+/// Keys      recovery/state/store_key.h says which; another key is kInvalidArgument, whatever the store. No
+///           object is the folder of another ("a" beside "a/b"): a store of files cannot hold both.
 /// Threads   any number may call at once.
 /// Errors    kNotFound: no such object. kResourceExhausted: budget, disk or quota. kUnavailable,
 ///           kDeadlineExceeded: the service, after the retries its own policy allows. kDataLoss: bytes came
