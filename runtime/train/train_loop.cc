@@ -21,6 +21,7 @@
 #include "runtime/model/hf_checkpoint.h"
 #include "runtime/parallel/rank_placement.h"
 #include "runtime/train/agree.h"
+#include "runtime/train/heartbeat.h"
 #include "runtime/train/job_plan.h"
 #include "runtime/train/machine_memory.h"
 #include "runtime/train/token_files.h"
@@ -148,7 +149,10 @@ class Run {
         trainer_(trainer),
         console_(std::move(console)),
         clock_(clock),
-        outputs_(outputs_of(spec_)) {}
+        outputs_(outputs_of(spec_)),
+        heart_(world.rank().value, spec_.steps) {
+    trainer_.observe_micro_batches([this](std::int64_t micro) { heart_.micro_batch(micro); });
+  }
 
   Result<RunReport> run() {
     TS_TRY(begin());
@@ -177,6 +181,7 @@ class Run {
       at = end + 1;
     }
     std::string passed_over;
+    if (!candidates.empty()) heart_.enter(recovery::RankState::kRestoring);
     for (std::size_t i = 0; i < candidates.size(); ++i) {
       const Status status = trainer_.load(candidates[i]);
       if (status.ok()) {
@@ -208,6 +213,7 @@ class Run {
       }
     }
     saved_step_ = resuming ? trainer_.steps_done() : -1;
+    heart_.resumed(trainer_.steps_done(), saved_step_);
     return agree(world_, opened);
   }
 
@@ -221,6 +227,7 @@ class Run {
       const bool traced = trainer_.steps_done() + 1 == spec_.trace_step;
       if (traced) trainer_.trace_next_step();
       const StepResult step = trainer_.step();
+      heart_.step_done(step.step, step.seconds);
       labels += step.labels;
       step_seconds += step.seconds;
       report_.loss = step.loss;
@@ -271,6 +278,7 @@ class Run {
     report_.data_parallel = static_cast<int>(inputs_.plan.groups.size());
     report_.stages = inputs_.plan.max_stages();
     report_.tensor_parallel = inputs_.plan.tensor_parallel;
+    heart_.enter(recovery::RankState::kDone);
     report_.ranks = gather_reports(world_, make_rank_report(world_, trainer_, report_.steps));
     if (first()) {
       const Status status = write_durably(spec_.out + "/report.json", to_json(report_));
@@ -281,13 +289,16 @@ class Run {
   }
 
   void evaluate() {
+    heart_.enter(recovery::RankState::kEvaluating);
     report_.eval = trainer_.evaluate();
     if (first()) log_->evaluation(trainer_.steps_done(), report_.eval);
   }
 
   Status save() {
+    heart_.enter(recovery::RankState::kSaving);
     TS_TRY(trainer_.save(outputs_.checkpoints, spec_.checkpoint_keep));
     saved_step_ = trainer_.steps_done();
+    heart_.saved(saved_step_);
     say(fmt::format("saved the state after step {} in {}", saved_step_, outputs_.checkpoints));
     return {};
   }
@@ -311,6 +322,7 @@ class Run {
   Console console_;
   const Clock& clock_;
   Outputs outputs_;
+  Heart heart_;
   std::optional<RunLog> log_;  // rank 0
   std::string resumed_from_;
   std::int64_t saved_step_ = -1;

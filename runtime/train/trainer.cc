@@ -293,6 +293,7 @@ StepResult Trainer::step() {
 }
 
 MicroBatch Trainer::load_micro_batch(std::int64_t micro) {
+  if (micro_batch_observer_) micro_batch_observer_(micro);
   const std::int64_t first = first_sample(inputs_.plan, steps_done_, groups_.place.group, micro);
   std::vector<std::int64_t> first_tokens;
   std::vector<std::int64_t> samples;

@@ -11,6 +11,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <stdexcept>
@@ -96,6 +97,11 @@ class Trainer {
   /// Collective. Leaves the training state undefined on failure.
   [[nodiscard]] Status load(const std::string& directory);
 
+  /// Called with the number, in this rank's group, of each micro-batch that it begins.
+  void observe_micro_batches(std::function<void(std::int64_t)> observer) {
+    micro_batch_observer_ = std::move(observer);
+  }
+
   /// Records the next step of this rank.
   void trace_next_step();
   [[nodiscard]] const TraceRecorder& trace() const { return trace_; }
@@ -126,6 +132,7 @@ class Trainer {
   SampleOrder order_;
   MicroBatchReader reader_;
   TraceRecorder trace_;
+  std::function<void(std::int64_t)> micro_batch_observer_;
   bool trace_wanted_ = false;
   std::int64_t steps_done_ = 0;
   std::int64_t bytes_counted_ = 0;
