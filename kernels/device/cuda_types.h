@@ -13,5 +13,9 @@ using CudaStream = CUstream_st*;  // cudaStream_t; null: the default stream
 struct Bf16 {
   std::uint16_t bits = 0;
 };
+/// IEEE binary16 storage. Layout of __half.
+struct F16 {
+  std::uint16_t bits = 0;
+};
 
 }  // namespace tessera::kernels

@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 
 #include "kernels/device/cuda_types.h"
 
@@ -19,6 +20,10 @@ template <>
 struct Device<Bf16> {
   using Type = __nv_bfloat16;
 };
+template <>
+struct Device<F16> {
+  using Type = __half;
+};
 template <class T>
 const typename Device<T>::Type* device(const T* p) {
   return reinterpret_cast<const typename Device<T>::Type*>(p);
@@ -30,8 +35,10 @@ typename Device<T>::Type* device(T* p) {
 
 __device__ inline float to_float(float x) { return x; }
 __device__ inline float to_float(__nv_bfloat16 x) { return __bfloat162float(x); }
+__device__ inline float to_float(__half x) { return __half2float(x); }
 __device__ inline void from_float(float& to, float x) { to = x; }
 __device__ inline void from_float(__nv_bfloat16& to, float x) { to = __float2bfloat16_rn(x); }
+__device__ inline void from_float(__half& to, float x) { to = __float2half_rn(x); }
 
 /// V values, aligned so that a load or store is one instruction.
 template <class T, int V>

@@ -1,9 +1,10 @@
-/// Device memory for tests of CUDA kernels, and conversions of bfloat16 that do not come from CUDA.
+/// Device memory for tests of CUDA kernels, and conversions of 16-bit values that do not come from CUDA.
 #pragma once
 
 #include <bit>
 #include <cmath>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -48,16 +49,37 @@ inline float to_float(kernels::Bf16 x) {
 }
 inline float to_float(float x) { return x; }
 
+/// binary16 of finite values whose magnitude is 0 or in [2^-14, 65504]: round to nearest, ties to even.
+inline kernels::F16 to_f16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x);
+  const std::uint32_t magnitude = bits & 0x7fffffffU;
+  const std::uint32_t sign = bits >> 16 & 0x8000U;
+  if (magnitude < 0x38800000U) return {static_cast<std::uint16_t>(sign)};  // below 2^-14: 0
+  return {
+      static_cast<std::uint16_t>(sign | (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13)};
+}
+/// Of normal values and 0.
+inline float to_float(kernels::F16 x) {
+  const std::uint32_t magnitude = x.bits & 0x7fffU;
+  const std::uint32_t sign = (x.bits & 0x8000U) << 16;
+  return std::bit_cast<float>(sign | (magnitude == 0 ? 0 : (magnitude << 13) + 0x38000000U));
+}
+
+template <class T>
+T from_float(float x) {
+  if constexpr (std::is_same_v<T, float>) {
+    return x;
+  } else if constexpr (std::is_same_v<T, kernels::Bf16>) {
+    return to_bf16(x);
+  } else {
+    return to_f16(x);
+  }
+}
+
 template <class T>
 std::vector<T> stored(const std::vector<float>& values) {
   std::vector<T> out;
-  for (const float x : values) {
-    if constexpr (std::is_same_v<T, float>) {
-      out.push_back(x);
-    } else {
-      out.push_back(to_bf16(x));
-    }
-  }
+  for (const float x : values) out.push_back(from_float<T>(x));
   return out;
 }
 template <class T>
@@ -69,6 +91,8 @@ std::vector<float> floats(const std::vector<T>& values) {
 
 /// Half a unit in the last place, relative: what storing a value costs.
 template <class T>
-inline constexpr double kRounding = std::is_same_v<T, float> ? 0x1p-24 : 0x1p-8;
+inline constexpr double kRounding = std::is_same_v<T, float>          ? 0x1p-24
+                                    : std::is_same_v<T, kernels::F16> ? 0x1p-11
+                                                                      : 0x1p-8;
 
 }  // namespace tessera::testing_support
