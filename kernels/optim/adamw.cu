@@ -35,10 +35,10 @@ Factors factors(const AdamwStep& s) {
 
 template <class T>
 __global__ void step_kernel(float* master, T* p, float* m, float* v, const float* gradient, std::int64_t n,
-                            Factors f) {
+                            Factors f, const float* scale) {
   const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
   if (i >= n) return;
-  const float g = f.scale * gradient[i];
+  const float g = f.scale * (scale == nullptr ? 1.0F : *scale) * gradient[i];
   const float first = f.beta1 * m[i] + f.one_beta1 * g;
   const float second = f.beta2 * v[i] + f.one_beta2 * g * g;
   m[i] = first;
@@ -46,6 +46,21 @@ __global__ void step_kernel(float* master, T* p, float* m, float* v, const float
   const float w = f.shrink * master[i] - f.step_size * first / (sqrtf(second) * f.root_correction + f.eps);
   master[i] = w;
   if (p != nullptr) from_float(p[i], w);
+}
+
+__global__ void clip_factor_kernel(float* factor, const double* sum_of_squares, double limit,
+                                   double divisor) {
+  const double norm = sqrt(*sum_of_squares);
+  if (!isfinite(norm)) {
+    *factor = NAN;
+    return;
+  }
+  *factor = static_cast<float>((limit > 0 ? fmin(1.0, limit / (norm + 1e-6)) : 1.0) / divisor);
+}
+
+__global__ void scale_kernel(float* x, const float* factor, std::int64_t n) {
+  const std::int64_t i = static_cast<std::int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  if (i < n) x[i] *= *factor;
 }
 
 /// Threads stride over the whole; a block's threads are added in order.
@@ -74,11 +89,25 @@ __global__ void sum_in_order(double* out, const double* partial, int count) {
 
 template <class T>
 void adamw_cuda(float* master, T* p, float* m, float* v, const float* gradient, std::int64_t n,
-                const AdamwStep& step, CudaStream stream) {
+                const AdamwStep& step, const float* scale, CudaStream stream) {
   TS_REQUIRE(n >= 0 && step.step >= 1, n, step.step);
   if (n == 0) return;
   const auto grid = static_cast<unsigned>((n + kThreads - 1) / kThreads);
-  step_kernel<<<grid, kThreads, 0, stream>>>(master, device(p), m, v, gradient, n, factors(step));
+  step_kernel<<<grid, kThreads, 0, stream>>>(master, device(p), m, v, gradient, n, factors(step), scale);
+  TS_CUDA(cudaGetLastError());
+}
+
+void clip_factor_cuda(float* factor, const double* sum_of_squares, double limit, double divisor,
+                      CudaStream stream) {
+  TS_REQUIRE(divisor > 0, divisor);
+  clip_factor_kernel<<<1, 1, 0, stream>>>(factor, sum_of_squares, limit, divisor);
+  TS_CUDA(cudaGetLastError());
+}
+
+void scale_cuda(float* x, const float* factor, std::int64_t n, CudaStream stream) {
+  TS_REQUIRE(n >= 0, n);
+  if (n == 0) return;
+  scale_kernel<<<static_cast<unsigned>((n + kThreads - 1) / kThreads), kThreads, 0, stream>>>(x, factor, n);
   TS_CUDA(cudaGetLastError());
 }
 
@@ -96,8 +125,8 @@ void sum_of_squares_cuda(double* out, const float* x, std::int64_t n, double* sc
 }
 
 template void adamw_cuda(float*, float*, float*, float*, const float*, std::int64_t, const AdamwStep&,
-                         CudaStream);
+                         const float*, CudaStream);
 template void adamw_cuda(float*, Bf16*, float*, float*, const float*, std::int64_t, const AdamwStep&,
-                         CudaStream);
+                         const float*, CudaStream);
 
 }  // namespace tessera::kernels

@@ -49,20 +49,23 @@ inline float to_float(kernels::Bf16 x) {
 }
 inline float to_float(float x) { return x; }
 
-/// binary16 of finite values whose magnitude is 0 or in [2^-14, 65504]: round to nearest, ties to even.
+/// Round to nearest, ties to even, of values within +-65504.
 inline kernels::F16 to_f16(float x) {
   const auto bits = std::bit_cast<std::uint32_t>(x);
   const std::uint32_t magnitude = bits & 0x7fffffffU;
   const std::uint32_t sign = bits >> 16 & 0x8000U;
-  if (magnitude < 0x38800000U) return {static_cast<std::uint16_t>(sign)};  // below 2^-14: 0
-  return {
-      static_cast<std::uint16_t>(sign | (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13)};
+  const auto rounded = magnitude < 0x38800000U  // below 2^-14 in steps of 2^-24
+                           ? static_cast<std::uint32_t>(std::nearbyint(std::ldexp(std::abs(x), 24)))
+                           : (magnitude - 0x38000000U + 0xfffU + (magnitude >> 13 & 1U)) >> 13;
+  return {static_cast<std::uint16_t>(sign | rounded)};
 }
-/// Of normal values and 0.
+/// Of finite values.
 inline float to_float(kernels::F16 x) {
-  const std::uint32_t magnitude = x.bits & 0x7fffU;
-  const std::uint32_t sign = (x.bits & 0x8000U) << 16;
-  return std::bit_cast<float>(sign | (magnitude == 0 ? 0 : (magnitude << 13) + 0x38000000U));
+  const int magnitude = x.bits & 0x7fff;
+  const float value =
+      magnitude < 0x400 ? std::ldexp(static_cast<float>(magnitude), -24)
+                        : std::ldexp(static_cast<float>(0x400 | (magnitude & 0x3ff)), (magnitude >> 10) - 25);
+  return x.bits & 0x8000 ? -value : value;
 }
 
 template <class T>

@@ -5,6 +5,7 @@
 #include "kernels/optim/adamw_cuda.h"
 
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -25,7 +26,7 @@ constexpr double kU = 0x1p-24;
 std::vector<double> doubles(const std::vector<float>& x) { return {x.begin(), x.end()}; }
 
 template <class T>
-void expect_steps(std::int64_t n, bool copy) {
+void expect_steps(std::int64_t n, bool copy, bool device_scale) {
   const OnDevice<float> p(uniform_floats(n, 1)), m(uniform_floats(n, 2, -1e-2, 1e-2)),
       v(uniform_floats(n, 3, 0, 1e-3));
   const OnDevice<T> low(static_cast<std::size_t>(n));
@@ -33,13 +34,17 @@ void expect_steps(std::int64_t n, bool copy) {
     const auto gradient = uniform_floats(n, static_cast<std::uint64_t>(10 + step), -3, 3);
     const OnDevice<float> g(gradient);
     const AdamwStep options{1e-2, 0.9, 0.95, 1e-8, 0.1, step, 0.125};
+    AdamwStep given = options;  // 0.125 = 0.5 * 0.25, exactly
+    const OnDevice<float> scale(std::vector<float>{0.5F});
+    if (device_scale) given.gradient_scale = 0.25;
     std::vector<double> p_ref = doubles(p.download()), m_ref = doubles(m.download()),
                         v_ref = doubles(v.download());
     const std::vector<double> m_before = m_ref;
     const std::vector<double> p_before = p_ref;
     const std::vector<double> g_ref = doubles(gradient);
     adamw_ref(p_ref.data(), m_ref.data(), v_ref.data(), g_ref.data(), n, options);
-    adamw_cuda<T>(p.get(), copy ? low.get() : nullptr, m.get(), v.get(), g.get(), n, options, nullptr);
+    adamw_cuda<T>(p.get(), copy ? low.get() : nullptr, m.get(), v.get(), g.get(), n, given,
+                  device_scale ? scale.get() : nullptr, nullptr);
     TS_CUDA(cudaDeviceSynchronize());
     const auto p_got = p.download(), m_got = m.download(), v_got = v.download();
     const auto low_got = floats(low.download());
@@ -58,9 +63,38 @@ void expect_steps(std::int64_t n, bool copy) {
 
 TEST(AdamwCuda, StepsAgreeWithTheOracle) {
   for (const std::int64_t n : {1, 255, 256, 1000}) {
-    expect_steps<float>(n, false);
-    expect_steps<float>(n, true);
-    expect_steps<Bf16>(n, true);
+    expect_steps<float>(n, false, false);
+    expect_steps<float>(n, true, true);
+    expect_steps<Bf16>(n, true, n % 2 == 0);
+  }
+}
+
+/// Formed in double and rounded once: u. The product x * factor: u more.
+TEST(ClipFactorCuda, IsPyTorchsAndScales) {
+  const OnDevice<float> factor(1);
+  const auto factor_of = [&](double squares, double limit, double divisor) {
+    const OnDevice<double> sum(std::vector<double>{squares});
+    clip_factor_cuda(factor.get(), sum.get(), limit, divisor, nullptr);
+    TS_CUDA(cudaDeviceSynchronize());
+    return factor.download()[0];
+  };
+  EXPECT_EQ(factor_of(0.25, 1, 1), 1.0F);  // norm 0.5 is below
+  EXPECT_EQ(factor_of(1e6, 0, 4), 0.25F);  // no limit
+  EXPECT_TRUE(std::isnan(factor_of(std::numeric_limits<double>::infinity(), 1, 1)));
+  EXPECT_TRUE(std::isnan(factor_of(std::numeric_limits<double>::quiet_NaN(), 0, 1)));
+  const double want = 3 / (50.0 + 1e-6) / 7;
+  EXPECT_NEAR(factor_of(2500, 3, 7), want, kU * want);
+
+  for (const std::int64_t n : {1, 256, 257}) {
+    const auto x = uniform_floats(n, 8);
+    const OnDevice<float> d_x(x);
+    scale_cuda(d_x.get(), factor.get(), n, nullptr);
+    TS_CUDA(cudaDeviceSynchronize());
+    const auto got = d_x.download();
+    const double f = static_cast<double>(factor.download()[0]);
+    for (std::size_t i = 0; i < got.size(); ++i) {
+      ASSERT_NEAR(got[i], f * static_cast<double>(x[i]), kU * std::abs(f * static_cast<double>(x[i])));
+    }
   }
 }
 
