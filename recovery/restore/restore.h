@@ -4,8 +4,8 @@
 ///   1. One rank of each node lists what its stores hold, one rank what the cloud holds; all learn all of it.
 ///   2. The newest snapshot of which every atom is somewhere (inventory.h).
 ///   3. A plan (restore_plan.h), then one round of it: nodes read, send, receive and download at the same
-///      time, each rank inside `window_bytes`. Whoever reads an atom checks it: the source before it sends, the
-///      receiver again.
+///      time, each rank inside `window_bytes`. Whoever reads an atom checks it: the source before it sends,
+///      the receiver again.
 ///   4. All ranks tell what failed; those holdings are struck out, and 3 is repeated with what is left.
 ///   5. Nothing left for some atom: 2 without this snapshot.
 ///
@@ -14,8 +14,8 @@
 ///
 /// Example: 2 nodes with 2 ranks each; node b is new. Ranks 2 and 3 need the atoms 0-5. Node a holds 0-5 in
 /// memory, 3 of it damaged, and the cloud holds all. Round 1: ranks 0 and 1 send three atoms each, 3 fails;
-/// round 2: 3 comes from the cloud. Line: "layer 0, slice 1, weight: memory of node a failed: ...; node b takes
-/// the cloud".
+/// round 2: 3 comes from the cloud. Line: "layer 0, slice 1, weight: memory of node a failed: ...; node b
+/// takes the cloud".
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,7 @@ struct RestoreRequest {
   std::string node;         // a part of a key; ranks of one name share the stores below
   Store* memory = nullptr;  // of this node; null: there is none
   Store* disk = nullptr;
-  Store* cloud = nullptr;  // the same for all
+  Store* cloud = nullptr;   // the same for all
   bool cloud_only = false;  // baseline: every node takes everything from the cloud, itself
 
   AtomTable table;  // of the model that is trained
@@ -49,11 +49,11 @@ struct RestoreRequest {
   /// that is not empty once, and all of them again if an older snapshot must serve.
   std::function<void(int atom, Bytes)> deliver;
 
-  NodeRates rates;                                     // of this node
-  double cloud_total = 1e10;                           // bytes per second, all nodes together
+  NodeRates rates;                                      // of this node
+  double cloud_total = 1e10;                            // bytes per second, all nodes together
   std::int64_t window_bytes = std::int64_t{256} << 20;  // each of: sent, received, downloaded at a time; one
                                                         // atom always may
-  int cloud_connections = 4;                           // of this rank
+  int cloud_connections = 4;                            // of this rank
 };
 
 struct RestoreReport {
@@ -68,8 +68,8 @@ struct RestoreReport {
 };
 
 struct RestoreOutcome {
-  /// kOk. kNotFound: no snapshot of the job anywhere. kDataLoss: there are some, and none can be put together.
-  /// kResourceExhausted: a node has no room for atoms that its ranks must share.
+  /// kOk. kNotFound: no snapshot of the job anywhere. kDataLoss: there are some, and none can be put
+  /// together. kResourceExhausted: a node has no room for atoms that its ranks must share.
   Status status;
   RestoreReport report;  // lines also where status is not ok
 };

@@ -1,15 +1,17 @@
 /// RestorePlan: which node gets which atom from where. A pure function of what is needed and who holds it;
-/// the executor (restore.h) obeys. Source: AutoHet, arXiv:2512.20953, local-first loading; specs/autohet.md 3.3.
+/// the executor (restore.h) obeys. Source: AutoHet, arXiv:2512.20953, local-first loading;
+/// specs/autohet.md 3.3.
 ///
 /// Order of sources of an atom at a node: its own memory, its own disk, other nodes (memory before disk where
 /// the load allows), the cloud. An atom that no node holds comes from the cloud once, then from node to node.
 ///
-/// A node that has received an atom may pass it on, one wave later at the earliest. Waves are the plan's clock:
-/// what is in one wave moves at the same time, and the network's time is the sum over waves. With many atoms
-/// the waves are a pipeline: while atom 1 goes from the first receiver to the second, atom 2 arrives.
+/// A node that has received an atom may pass it on, one wave later at the earliest. Waves are the plan's
+/// clock: what is in one wave moves at the same time, and the network's time is the sum over waves. With many
+/// atoms the waves are a pipeline: while atom 1 goes from the first receiver to the second, atom 2 arrives.
 ///
 ///   memory, disk, NIC in, NIC out of each node, cloud per node and in total: each a resource of a rate.
-///   T_w       max over resources of (bytes of wave w using it / rate): reached when all of a wave move at once,
+///   T_w       max over resources of (bytes of wave w using it / rate): reached when all of a wave move at
+///   once,
 ///             each at a constant share
 ///   makespan  max(sum_w T_w, memory and disk of each node with what it loads for itself)
 ///   bound     what no plan under the order above can beat; see lower_bound_s
@@ -84,9 +86,7 @@ struct SourceBytes {
   std::int64_t peer_memory = 0;  // also what is passed on
   std::int64_t peer_disk = 0;
   std::int64_t cloud = 0;
-  [[nodiscard]] std::int64_t total() const {
-    return own_memory + own_disk + peer_memory + peer_disk + cloud;
-  }
+  [[nodiscard]] std::int64_t total() const { return own_memory + own_disk + peer_memory + peer_disk + cloud; }
   SourceBytes& operator+=(const SourceBytes& other);
   bool operator==(const SourceBytes&) const = default;
 };
@@ -105,7 +105,8 @@ struct RestorePlan {
 
 /// Empty atoms need no copy. The same plan from the same problem, on every rank.
 /// Errors    kDataLoss naming the atoms that nobody holds.
-/// Cost      F fetches, N nodes: O(F (N + log F)) and moves that shorten the plan, at most a constant times F.
+/// Cost      F fetches, N nodes: O(F (N + log F)) and moves that shorten the plan, at most a constant times
+/// F.
 [[nodiscard]] Result<RestorePlan> make_restore_plan(const RestoreProblem& problem);
 
 /// max of, over nodes: own loads / memory or disk; what it lacks / NIC in; what only it must download / its
