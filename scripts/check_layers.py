@@ -64,7 +64,7 @@ ROWS = {
     "runtime/optim": ((BASE, "planner/spec", "kernels", "runtime/comm", "runtime/parallel",
                        "runtime/model"), ("cuda",)),
     "runtime/data": ((BASE, "planner/spec"), ()),
-    "runtime/train": ((BASE, "algos/ttl", *PLAN, "planner/search", "planner/spot", "kernels", "recovery",
+    "runtime/train": ((BASE, "algos/knapsack", "algos/ttl", *PLAN, "planner/search", "planner/spot", "kernels", "recovery",
                        "runtime/comm", "runtime/parallel", "runtime/attention", *ATTENTION_PLAN,
                        "runtime/model", "runtime/schedule", "runtime/optim", "runtime/data"), ("cuda",)),
     "runtime/profile": ((BASE, *PLAN, "kernels", "runtime/comm", "runtime/parallel", "runtime/attention",

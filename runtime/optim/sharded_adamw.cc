@@ -16,6 +16,21 @@ std::span<float> piece(float* flat, FlatRange range) {
 
 }  // namespace
 
+std::vector<FlatRange> bucket_ranges(FlatRange range, std::int64_t bucket_floats) {
+  TS_REQUIRE(bucket_floats >= 1, bucket_floats);
+  std::vector<FlatRange> buckets;
+  const std::int64_t end = range.offset + range.count;
+  for (std::int64_t begin = range.offset; begin < end; begin += bucket_floats) {
+    buckets.push_back({begin, std::min(bucket_floats, end - begin)});
+  }
+  return buckets;
+}
+
+FlatRange shard_of(FlatRange bucket, int replicas, int replica) {
+  const std::int64_t first = block_begin(bucket.count, replicas, replica);
+  return {bucket.offset + first, block_begin(bucket.count, replicas, replica + 1) - first};
+}
+
 ShardedAdamw::ShardedAdamw(Communicator& replicas, const ParameterLayout& layout, const AdamwOptions& options,
                            std::int64_t bucket_floats)
     : ShardedAdamw(std::array{ReplicaRange{{0, layout.total()}, &replicas}}, nullptr, layout, options,
@@ -25,13 +40,12 @@ ShardedAdamw::ShardedAdamw(std::span<const ReplicaRange> ranges, Communicator* t
                            const ParameterLayout& layout, const AdamwOptions& options,
                            std::int64_t bucket_floats)
     : tensor_(tensor != nullptr && tensor->size() > 1 ? tensor : nullptr), options_(options) {
-  TS_REQUIRE(bucket_floats >= 1, bucket_floats);
   std::int64_t at = 0;
   for (const ReplicaRange& part : ranges) {
     TS_REQUIRE(part.range.offset == at, part.range.offset, at);
     at += part.range.count;
-    for (std::int64_t begin = part.range.offset; begin < at; begin += bucket_floats) {
-      add_bucket({begin, std::min(bucket_floats, at - begin)}, *part.replicas, layout);
+    for (const FlatRange& bucket : bucket_ranges(part.range, bucket_floats)) {
+      add_bucket(bucket, *part.replicas, layout);
     }
   }
   TS_REQUIRE(at == layout.total(), at, layout.total());
@@ -44,14 +58,12 @@ ShardedAdamw::ShardedAdamw(std::span<const ReplicaRange> ranges, Communicator* t
 }
 
 void ShardedAdamw::add_bucket(FlatRange range, Communicator& replicas, const ParameterLayout& layout) {
-  const int n = replicas.size();
-  const int r = replicas.rank().value;
   Bucket bucket;
   bucket.range = range;
   bucket.replicas = &replicas;
-  const std::int64_t first = range.offset + block_begin(range.count, n, r);
-  const std::int64_t last = range.offset + block_begin(range.count, n, r + 1);
-  owned_.push_back({first, last - first});
+  owned_.push_back(shard_of(range, replicas.size(), replicas.rank().value));
+  const std::int64_t first = owned_.back().offset;
+  const std::int64_t last = first + owned_.back().count;
   // A segment ends where the decay changes; the gap before a parameter belongs to it and stays zero.
   std::int64_t at = first;
   for (const ParameterInfo& parameter : layout.parameters()) {

@@ -46,6 +46,10 @@ struct FlatRange {
   bool operator==(const FlatRange&) const = default;
 };
 
+/// The buckets a range is cut into, and what one of `replicas` owns of a bucket.
+[[nodiscard]] std::vector<FlatRange> bucket_ranges(FlatRange range, std::int64_t bucket_floats);
+[[nodiscard]] FlatRange shard_of(FlatRange bucket, int replicas, int replica);
+
 /// Who else holds a range of this rank's flat buffer. `replicas` must outlive the optimizer.
 struct ReplicaRange {
   FlatRange range;

@@ -13,6 +13,7 @@
 #include "runtime/comm/collectives.h"
 #include "runtime/model/hf_checkpoint.h"
 #include "runtime/train/agree.h"
+#include "runtime/train/plan_shards.h"
 #include "runtime/train/stop_signal.h"
 
 namespace tessera::runtime {
@@ -36,23 +37,6 @@ const planner::DeviceGroup& group_of(const TrainInputs& inputs, const planner::R
   return inputs.plan.groups[static_cast<std::size_t>(place.group)];
 }
 
-ModelSlice slice_of(const planner::Plan& plan, int group, int stage, int tensor) {
-  const auto& stages = plan.groups[static_cast<std::size_t>(group)].stages;
-  const planner::Stage& own = stages[static_cast<std::size_t>(stage)];
-  ModelSlice slice;
-  slice.first_layer = own.first_layer;
-  slice.layers = own.layers;
-  slice.embedding = stage == 0;
-  slice.head = stage + 1 == static_cast<int>(stages.size());
-  slice.tensor_rank = tensor;
-  slice.tensor_ranks = plan.tensor_parallel;
-  return slice;
-}
-
-ModelSlice slice_of(const TrainInputs& inputs, const planner::RankPlace& place) {
-  return slice_of(inputs.plan, place.group, place.stage, place.tensor);
-}
-
 PipelinePlace pipeline_place(const TrainInputs& inputs, const planner::RankPlace& place, Rank previous,
                              Rank next) {
   return {static_cast<int>(group_of(inputs, place).stages.size()), place.stage, previous, next};
@@ -69,33 +53,12 @@ int micro_batches_of(const TrainInputs& inputs, const planner::RankPlace& place)
 StageConfig stage_config(const TrainInputs& inputs, const planner::RankPlace& place) {
   const auto& stages = group_of(inputs, place).stages;
   StageConfig config;
-  config.slice = slice_of(inputs, place);
+  config.slice = slice_of(inputs.plan, place);
   config.batch = inputs.plan.micro_batch;
   config.slots =
       pipeline_slots(pipeline_place(inputs, place, Rank(-1), Rank(-1)), micro_batches_of(inputs, place));
   config.recompute = stages[static_cast<std::size_t>(place.stage)].recompute;
   return config;
-}
-
-/// Where a segment lies in the rank's flat buffer.
-FlatRange segment_range(const ParameterLayout& layout, const ModelSlice& slice,
-                        const planner::Segment& segment) {
-  const auto layer_begin = [&](int layer) {
-    return layout.find(fmt::format("model.layers.{}.input_layernorm.weight", layer)).offset;
-  };
-  FlatRange range;
-  std::int64_t end = 0;
-  if (segment.tied) {
-    end = layer_begin(slice.first_layer);
-  } else {
-    const int first = std::max(segment.first_layer, slice.first_layer);
-    const int last = std::min(segment.first_layer + segment.layers, slice.first_layer + slice.layers);
-    TS_REQUIRE(first < last, first, last);
-    range.offset = segment.embedding ? 0 : layer_begin(first);
-    end = last < slice.first_layer + slice.layers ? layer_begin(last) : layout.total();
-  }
-  range.count = end - range.offset;
-  return range;
 }
 
 /// The flat buffer cut by who else holds it: segments in the order they have there, neighbours with the same
@@ -159,7 +122,7 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
       clock_(clock),
       groups_(std::move(groups)),
       full_layout_(inputs.model),
-      layout_(inputs.model, slice_of(inputs, groups_.place)),
+      layout_(inputs.model, slice_of(inputs.plan, groups_.place)),
       attention_(std::make_unique<MeteredAttention>(std::move(attention),
                                                     attention_config(inputs, groups_.place.tensor),
                                                     groups_.context->rank().value)),
@@ -168,7 +131,7 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
       pipeline_(stage_, world, pipeline_place(inputs, groups_), micro_batches_of(inputs, groups_.place)),
       parameters_(layout_.total()),
       gradients_(layout_.total()),
-      optimizer_(replica_ranges(layout_, slice_of(inputs, groups_.place), groups_), groups_.tensor.get(),
+      optimizer_(replica_ranges(layout_, slice_of(inputs.plan, groups_.place), groups_), groups_.tensor.get(),
                  layout_, adamw_options(inputs.spec)),
       gap_zeros_(kParameterAlignment),
       order_(make_order(inputs)),

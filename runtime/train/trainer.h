@@ -89,6 +89,8 @@ class Trainer {
   [[nodiscard]] MemoryEstimate memory() const { return memory(inputs_, world_.rank()); }
   [[nodiscard]] const Pipeline& pipeline() const { return pipeline_; }
   [[nodiscard]] const planner::RankPlace& place() const { return groups_.place; }
+  /// The pieces of its flat buffer that this rank updates; the moments lie in this order.
+  [[nodiscard]] std::span<const FlatRange> owned() const { return optimizer_.owned(); }
   [[nodiscard]] ShardedAdamw::StepBytes optimizer_bytes() const { return optimizer_.step_bytes(); }
   /// Seconds this rank took to finish the gradient sums after its backward passes.
   [[nodiscard]] double synchronisation_wait_s() const { return synchronisation_wait_s_; }
