@@ -68,7 +68,7 @@ ROWS = {
                        "runtime/comm", "runtime/parallel", "runtime/attention", *ATTENTION_PLAN,
                        "runtime/model", "runtime/schedule", "runtime/optim", "runtime/data"), ("cuda",)),
     "runtime/profile": ((BASE, *PLAN, "kernels", "runtime/comm", "runtime/parallel", "runtime/attention",
-                         *ATTENTION_PLAN, "runtime/model", "runtime/optim", "runtime/train"), ()),
+                         *ATTENTION_PLAN, "runtime/model", "runtime/optim", "runtime/schedule", "runtime/train"), ()),
     "runtime/tools": ((BASE, *PLAN, "kernels", "recovery", "runtime", *ATTENTION_PLAN), ("mpi",)),
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')

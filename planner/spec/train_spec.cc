@@ -154,7 +154,7 @@ std::vector<Field> make_fields() {
       "a rank that waits keeps its core: the shortest waits where each rank has one, constant shares where "
       "ranks share one");
   t.list("speed_factors", &S::speed_factors, "numbers above 0 and at most 1: one, or one per rank",
-         "ranks repeat their own kernels until they are that much slower: unequal devices on one machine");
+         "ranks pause after their work until they are that much slower: unequal devices on one machine");
 
   t.group("Held-out text");
   t.integer("eval_interval", &S::eval_interval, 0, kMany, "steps between evaluations; 0 = never");

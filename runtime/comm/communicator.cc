@@ -43,17 +43,23 @@ std::size_t slot(int peers, Rank peer, Traffic traffic) {
   return static_cast<std::size_t>(peer.value) * kKinds + static_cast<std::size_t>(traffic);
 }
 
-/// Adds the thread's processor time between its construction and its end, however the wait ends.
-class ProcessorTime {
+/// Adds the time between its construction and its end, the thread's and the wall clock's, however the wait
+/// ends.
+class WaitingTime {
  public:
-  explicit ProcessorTime(double& sum) : sum_(sum), begin_(thread_processor_s()) {}
-  ~ProcessorTime() { sum_ += thread_processor_s() - begin_; }
-  ProcessorTime(const ProcessorTime&) = delete;
-  ProcessorTime& operator=(const ProcessorTime&) = delete;
+  WaitingTime(double& processor_s, double& wall_s) : processor_s_(processor_s), wall_s_(wall_s) {}
+  ~WaitingTime() {
+    processor_s_ += thread_processor_s() - processor_begin_;
+    wall_s_ += std::chrono::duration<double>(std::chrono::steady_clock::now() - begin_).count();
+  }
+  WaitingTime(const WaitingTime&) = delete;
+  WaitingTime& operator=(const WaitingTime&) = delete;
 
  private:
-  double& sum_;
-  double begin_;
+  double& processor_s_;
+  double& wall_s_;
+  double processor_begin_ = thread_processor_s();
+  std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
 };
 
 }  // namespace
@@ -112,7 +118,7 @@ void Communicator::wait(Request& request) { wait_all({&request, 1}); }
 void Communicator::wait_all(std::span<Request> requests) {
   using Clock = std::chrono::steady_clock;
   throw_if_aborted();
-  const ProcessorTime spent(shared_->waiting_processor_s);
+  const WaitingTime spent(shared_->waiting_processor_s, shared_->waiting_s);
   std::size_t first = 0;  // all before it are done
   const auto all_done = [&] {
     while (first < requests.size() && requests[first].done()) ++first;

@@ -42,6 +42,7 @@ enum class Traffic : std::uint8_t {
   kGradient,      // gradient reduce-scatter or all-reduce
   kParameter,     // parameter all-gather
   kControl,       // everything small: losses, norms, verdicts
+  kRecovery,      // state between nodes: copies of snapshots, restores
   kCount,
 };
 [[nodiscard]] std::string_view traffic_name(Traffic traffic);
@@ -158,6 +159,8 @@ class Communicator {
   [[nodiscard]] bool busy_wait() const { return busy_wait_; }
   /// Processor time of this thread in the waits of this communicator and its relatives by split, seconds.
   [[nodiscard]] double waiting_processor_s() const { return shared_->waiting_processor_s; }
+  /// Time that went by in those waits, seconds.
+  [[nodiscard]] double waiting_s() const { return shared_->waiting_s; }
 
   /// Blocks until done, giving the processor away while nothing moves, unless busy_wait(). Throws CommError.
   void wait(Request& request);
@@ -202,6 +205,7 @@ class Communicator {
     std::shared_ptr<ScratchPool> scratch = std::make_shared<ScratchPool>();
     InFlight in_flight = std::make_shared<std::vector<Request::Operation*>>();
     double waiting_processor_s = 0;
+    double waiting_s = 0;
   };
   std::vector<Rank> members_;
   Rank rank_;

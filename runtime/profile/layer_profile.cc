@@ -17,6 +17,7 @@
 #include "runtime/comm/collectives.h"
 #include "runtime/model/transformer_stage.h"
 #include "runtime/optim/sharded_adamw.h"
+#include "runtime/schedule/device_speed.h"
 #include "runtime/train/memory_estimate.h"
 
 namespace tessera::runtime {
@@ -107,6 +108,7 @@ class Bench {
         stage_(question.model, layout_, attention_, tensor, config(kLayers, true, 1, question.recompute)),
         ranges_{ReplicaRange{{0, layout_.total()}, &solo}},
         optimizer_(ranges_, tensor, layout_, {}),
+        speed_(question.speed, solo),
         parameters_(layout_.total()),
         gradients_(layout_.total()) {
     initialize_parameters(question.model, layout_, 1, parameters_.data());
@@ -125,10 +127,10 @@ class Bench {
     attention_.marks.clear();
     passed_.clear();
     const double begin = thread_processor_s();
-    stage_.forward(parameters_.data(), batch_, 0, true);
+    speed_.run([&] { stage_.forward(parameters_.data(), batch_, 0, true); });
     const double turn = thread_processor_s();
     const std::vector<double> marks = attention_.marks;
-    (void)stage_.backward(parameters_.data(), gradients_.data(), batch_, 0);
+    speed_.run([&] { (void)stage_.backward(parameters_.data(), gradients_.data(), batch_, 0); });
     TS_REQUIRE(marks.size() == kLayers && passed_.size() == kLayers + 2, marks.size(), passed_.size());
     const double layer = (marks.back() - marks.front()) / (kLayers - 1);
     sum[kDecoderForward] += layer;
@@ -141,7 +143,7 @@ class Bench {
     optimizer_.gradient_ready(0, layout_.total());
     const double sums = thread_processor_s();
     (void)optimizer_.finish_reduction();
-    optimizer_.update(parameters_.data(), 1, 0, 1);  // at rate 0: the parameters stay what they are
+    speed_.run([&] { optimizer_.update(parameters_.data(), 1, 0, 1); });  // at rate 0 nothing changes
     sum[kUpdate] += thread_processor_s() - sums;
     std::fill_n(gradients_.data(), gradients_.size(), 0.0F);
   }
@@ -213,6 +215,7 @@ class Bench {
   TransformerStage stage_;
   std::array<ReplicaRange, 1> ranges_;
   ShardedAdamw optimizer_;
+  DeviceSpeed speed_;
   kernels::Buffer<float> parameters_;
   kernels::Buffer<float> gradients_;
   std::vector<std::int32_t> tokens_;
@@ -267,7 +270,8 @@ Result<LayerProfile> profile_layers(Communicator& world, const LayerQuestion& as
     const Nanoseconds begin = clock.now();
     const double processor_begin = thread_processor_s();
     for (int i = 0; i < passes; ++i) bench->run(sum);
-    const double share = (thread_processor_s() - processor_begin) / seconds(clock.now() - begin);
+    const double had = (thread_processor_s() - processor_begin) / seconds(clock.now() - begin);
+    const double share = question.speed < 1 ? 1 : had;
     for (std::size_t q = 0; q < kQuantities; ++q) {
       samples[q].push_back(std::max(sum[q], 0.0) / passes / share);
     }

@@ -8,6 +8,9 @@
 ///           and the head's product run in the backward pass, so the head's forward_s is 0.
 /// Sharing   marks are processor time, which turns of other ranks on the core do not blur; a round's seconds
 ///           are its processor seconds over the share of the clock's time that the rank had in that round.
+/// Speed     below 1 the rank pauses after each pass as one of tessera-train --speed-factors does, and the
+/// rows
+///           have its processor seconds: those of a device of speed 1 whose caches others used meanwhile.
 /// Recompute the layer that a backward pass begins with may find its results still there and is left out.
 /// Bytes     activations: what another slot adds to the buffers of one layer more; workspace: the rest of a
 ///           stage of one layer, with what attention and the kernels hold (memory_estimate.h). The head's
@@ -36,6 +39,7 @@ struct LayerQuestion {
   int rounds = 5;
   double round_s = 0.3;  // of passes, at least
   int threads = 1;       // of the rank's pool
+  double speed = 1;      // above 0, at most 1
 };
 
 struct LayerProfile {

@@ -46,9 +46,15 @@ Result<MachineProfile> profile_machine(Communicator& world, const ProfileQuestio
   for (const int t : question.tensor_parallel) {
     for (const std::int64_t b : question.micro_batch) {
       for (const planner::Recompute recompute : question.recompute) {
-        LayerQuestion layer{
-            question.model,  t, b, question.sequence_length, recompute, question.rounds, question.round_s,
-            question.threads};
+        LayerQuestion layer{question.model,
+                            t,
+                            b,
+                            question.sequence_length,
+                            recompute,
+                            question.rounds,
+                            question.round_s,
+                            question.threads,
+                            question.speed};
         LayerProfile found = TS_TRY(profile_layers(world, layer, clock));
         device.layers.insert(device.layers.end(), found.rows.begin(), found.rows.end());
         out.measurements.insert(out.measurements.end(), found.measurements.begin(), found.measurements.end());

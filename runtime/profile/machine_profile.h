@@ -25,6 +25,7 @@ struct ProfileQuestion {
   int rounds = 5;
   double round_s = 0.3;
   int threads = 1;
+  double speed = 1;
   /// Ranks of one host play several nodes of a cluster: what is measured inside it also counts between nodes.
   bool plays_nodes = false;
 };

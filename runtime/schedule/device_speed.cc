@@ -1,45 +1,40 @@
 #include "runtime/schedule/device_speed.h"
 
 #include <algorithm>
+#include <thread>
 
 #include "algos/base/require.h"
-#include "kernels/gemm/gemm.h"
 
 namespace tessera::runtime {
 namespace {
 
-// One product is the grain of the calibration: 2 * 64 * 512^2 operations are under a millisecond on any core.
-constexpr std::int64_t kRows = 64;
-constexpr std::int64_t kMostWidth = 512;
+using Seconds = std::chrono::duration<double>;
+
+// A rank that lost its core for longer is a busy machine's, and does not run ahead afterwards.
+constexpr double kMostLate_s = 0.1;
+
+double wall_s() { return Seconds(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 }  // namespace
 
-DeviceSpeed::DeviceSpeed(double speed, const Communicator& comm, std::int64_t width)
-    : speed_(speed), comm_(comm), width_(std::min(width, kMostWidth)) {
-  TS_REQUIRE(speed > 0 && speed <= 1 && width > 0, speed, width);
-  if (speed_ == 1) return;
-  a_ = kernels::Buffer<float>(kRows * width_);
-  b_ = kernels::Buffer<float>(width_ * width_);
-  c_ = kernels::Buffer<float>(kRows * width_);
-  std::fill_n(a_.data(), a_.size(), 0.5F);
-  std::fill_n(b_.data(), b_.size(), 0.5F);
-  product();  // the first may compile code
+DeviceSpeed::DeviceSpeed(double speed, const Communicator& comm) : speed_(speed), comm_(comm) {
+  TS_REQUIRE(speed > 0 && speed <= 1, speed);
 }
 
-void DeviceSpeed::product() {
-  kernels::gemm({kRows, width_, width_}, kernels::Transpose::kNo, kernels::Transpose::kYes, 1, a_.data(),
-                width_, b_.data(), width_, 0, c_.data(), width_);
+DeviceSpeed::Moment DeviceSpeed::moment() const {
+  return {thread_processor_s() - comm_.waiting_processor_s(), wall_s() - comm_.waiting_s()};
 }
 
-void DeviceSpeed::repeat(double own_s) {
+void DeviceSpeed::pace(const Moment& begin) {
+  const Moment end = moment();
+  const double own_s = end.processor_s - begin.processor_s;
   own_s_ += own_s;
-  const double owed_s = own_s_ * (1 / speed_ - 1);
-  if (added_s_ >= owed_s) return;
-  const double begin = thread_processor_s() - added_s_;
-  do {
-    product();
-    added_s_ = thread_processor_s() - begin;
-  } while (added_s_ < owed_s);
+  if (speed_ == 1) return;
+  const double sleep_s = own_s / speed_ - (end.wall_s - begin.wall_s) - late_s_;
+  if (sleep_s > 0) std::this_thread::sleep_for(Seconds(sleep_s));
+  const double asleep_s = wall_s() - comm_.waiting_s() - end.wall_s;
+  late_s_ = std::min(asleep_s - sleep_s, kMostLate_s);
+  added_s_ += end.wall_s - begin.wall_s - own_s + asleep_s;
 }
 
 }  // namespace tessera::runtime

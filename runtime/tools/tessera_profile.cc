@@ -76,6 +76,10 @@ void declare(CLI::App& app, Options& options) {
   app.add_option("--round-seconds", q.round_s, "least length of a round of layer passes")
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
+  app.add_option("--speed", q.speed,
+                 "pause after each pass until that slow; the times are still those of full speed")
+      ->check(CLI::Range(0.001, 1.0))
+      ->capture_default_str();
   app.add_flag("--no-links", options.no_links, "layers alone");
   app.add_flag("--plays-nodes", q.plays_nodes,
                "one host plays several nodes: links and collectives inside it count between nodes too");

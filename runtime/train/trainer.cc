@@ -127,7 +127,7 @@ Trainer::Trainer(Communicator& world, const TrainInputs& inputs, const Clock& cl
                                                     attention_config(inputs, groups_.place.tensor),
                                                     groups_.context->rank().value)),
       stage_(inputs.model, layout_, *attention_, groups_.tensor.get(), stage_config(inputs, groups_.place)),
-      speed_(inputs.speeds[static_cast<std::size_t>(world.rank().value)], world, inputs.model.hidden_size),
+      speed_(inputs.speeds[static_cast<std::size_t>(world.rank().value)], world),
       pipeline_(stage_, world, pipeline_place(inputs, groups_), micro_batches_of(inputs, groups_.place)),
       parameters_(layout_.total()),
       gradients_(layout_.total()),
@@ -211,12 +211,13 @@ StepResult Trainer::step() {
   const AttentionTotals& attention = attention_->totals();
   const double wait_s = attention.forward.exposed_wait_s + attention.backward.exposed_wait_s;
   const std::int64_t bytes = bytes_sent();
-  std::array<double, 6> totals = {sum.loss,
+  std::array<double, 7> totals = {sum.loss,
                                   static_cast<double>(sum.labels),
                                   squares,
                                   stop_requested() ? 1.0 : 0.0,
                                   static_cast<double>(bytes - bytes_counted_),
-                                  wait_s - wait_counted_s_};
+                                  wait_s - wait_counted_s_,
+                                  question_ && question_() ? 1.0 : 0.0};
   bytes_counted_ = bytes;
   wait_counted_s_ = wait_s;
   all_reduce(world_, totals, Reduction::kSum);
@@ -232,6 +233,7 @@ StepResult Trainer::step() {
   result.stop = totals[3] > 0;
   result.bytes_sent = static_cast<std::int64_t>(totals[4]);
   result.exposed_wait_s = totals[5] / world_.size();
+  result.agreed = totals[6] == world_.size();
   if (!std::isfinite(result.loss) || !std::isfinite(result.gradient_norm)) {
     throw DivergedError(
         fmt::format("step {}: the loss is {} and the gradient norm {}. Lower --learning-rate or --clip, "
@@ -345,18 +347,27 @@ std::vector<StatePiece> Trainer::state() {
   return pieces;
 }
 
+recovery::StateMeta Trainer::meta(std::int64_t attempt) const {
+  return {steps_done_,      attempt,
+          steps_done_ * inputs_.plan.global_batch,
+          seed_of(inputs_), run_identity(inputs_),
+          inputs_.model};
+}
+
+void Trainer::go_on_from(const recovery::StateMeta& meta) {
+  TS_REQUIRE(meta.next_sample == meta.step * inputs_.plan.global_batch, meta.next_sample, meta.step);
+  steps_done_ = meta.step;
+}
+
 Status Trainer::save(const std::string& root, std::int64_t keep) {
-  const CheckpointMeta meta{steps_done_, steps_done_ * inputs_.plan.global_batch, seed_of(inputs_),
-                            run_identity(inputs_), inputs_.model};
-  return save_checkpoint(world_, root, meta, {full_layout_.total(), state()}, keep);
+  return save_checkpoint(world_, root, meta(0), {full_layout_.total(), state()}, keep);
 }
 
 Status Trainer::load(const std::string& directory) {
   const Result<CheckpointMeta> meta =
       load_checkpoint(directory, run_identity(inputs_), {full_layout_.total(), state()});
   TS_TRY(agree(world_, meta.ok() ? Status() : meta.status()));
-  steps_done_ = meta->step;
-  TS_REQUIRE(meta->next_sample == steps_done_ * inputs_.plan.global_batch, meta->next_sample, steps_done_);
+  go_on_from(meta.value());
   return {};
 }
 

@@ -9,11 +9,10 @@ order of plans was predicted.
   tests/bench/plan_truth.py --build build/mpi                 every cluster, about 7 minutes on two cores
   tests/bench/plan_truth.py --build build/mpi --clusters 2 --steps 2     a first look
 
-Where ranks outnumber cores, a rank is a share of a core. Three things make the shares equal and constant:
-each device is bound to a core, equally many to each; a rank that waits keeps its share (--busy-wait); and a
-device that a plan leaves idle, or that is missing to fill the last core, is kept busy by a spinning process.
-The profile is measured with as many ranks, bound the same way. A device of speed 1/k repeats its own kernels
-(--speed-factors). Nothing sleeps. Other work on the machine spoils the figures.
+Where ranks outnumber cores, every device is slowed down (--speed-factors) until all of them together ask for
+less than the cores can give: a rank that pauses after its work leaves the core to others, and what it lost to
+others counts as paused. So a device is as fast as it says, whatever its neighbours do. The profile is measured
+by as many ranks, each that slow. Other work on the machine spoils the figures.
 """
 import argparse
 import itertools
@@ -53,8 +52,12 @@ MODEL = {"architectures": ["LlamaForCausalLM"], "model_type": "llama", "hidden_s
 DEVICE = {"name": "CPU rank", "kind": "cpu", "gflops": 10, "memory_gb": 4, "memory_gb_per_s": 4}
 
 
+# Of a core, what the ranks on it may ask for together: the rest is for messages and for uneven turns.
+CORE_USE = 0.8
+
+
 class Machine:
-    """Cores, the devices bound to them, and the environment that programs run in."""
+    """Cores, the speed of a device on them, and the environment that programs run in."""
 
     def __init__(self, cores):
         self.cores = sorted(os.sched_getaffinity(0))[:cores or None]
@@ -62,34 +65,17 @@ class Machine:
         self.environment = {**os.environ, "OMPI_MCA_btl_vader_eager_limit": "1048576",
                             "OMPI_MCA_btl_vader_max_send_size": "1048576"}
 
-    def slots(self, devices):
-        """Devices that fill whole cores: every core carries as many."""
-        per_core = -(-devices // len(self.cores))
-        return per_core * len(self.cores)
+    def speed(self, speeds):
+        """Of a device of speed 1 in a cluster of such speeds: together they use CORE_USE of the cores."""
+        return min(1, CORE_USE * len(self.cores) / sum(speeds))
 
-    def core(self, slot):
-        return self.cores[slot % len(self.cores)]
-
-    def run(self, devices, program, arguments):
-        """One rank per entry of `devices`, each on its device's core."""
-        cores = " ".join(str(self.core(d)) for d in devices)
-        script = f"c=({cores}); exec taskset -c ${{c[$OMPI_COMM_WORLD_RANK]}} \"$@\""
-        command = [str(LAUNCH), "-np", str(len(devices)), "bash", "-c", script, "rank", str(program), *arguments]
+    def run(self, ranks, program, arguments):
+        cores = ",".join(map(str, self.cores))
+        command = [str(LAUNCH), "-np", str(ranks), "taskset", "-c", cores, str(program), *arguments]
         done = subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             raise SystemExit(f"{' '.join(command)}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}")
         return done.stdout
-
-    def spin(self, slots):
-        """Processes that keep idle devices busy, as waiting ranks keep theirs."""
-        return [subprocess.Popen(["taskset", "-c", str(self.core(s)), sys.executable, "-c", "while True: pass"])
-                for s in slots]
-
-
-def stop(processes):
-    for process in processes:
-        process.kill()
-        process.wait()
 
 
 class NoPlan(Exception):
@@ -116,12 +102,12 @@ def cluster_json(nodes, memory_gb=DEVICE["memory_gb"]):
                       for i, (count, speed) in enumerate(nodes)]}
 
 
-def profile(args, machine, folder, slots):
-    """As many ranks as share the machine in the runs, all measuring at once."""
-    out = folder / f"profile{slots}.json"
-    text = machine.run(range(slots), args.build / "bin/tessera-profile",
-                       ["--model", str(folder / "config.json"), "--device", DEVICE["name"], "--plays-nodes",
-                        "--busy-wait", "--sequence-length", str(args.length),
+def profile(args, machine, folder, ranks, speed):
+    """As many ranks as the cluster has devices, all measuring at once, each as slow as the fastest of them."""
+    out = folder / f"profile{ranks}-{speed:.3f}.json"
+    text = machine.run(ranks, args.build / "bin/tessera-profile",
+                       ["--model", str(folder / "config.json"), "--device", DEVICE["name"], "--plays-nodes", "--speed", f"{speed:.9g}",
+                        "--sequence-length", str(args.length),
                         "--micro-batch", ",".join(map(str, args.micro_batch)), "--recompute", "none",
                         "--rounds", str(args.rounds), "--round-seconds", str(args.round_seconds), "--out", str(out)])
     if args.verbose:
@@ -154,27 +140,20 @@ def make_plans(args, folder, files):
 
 def run_plan(args, machine, folder, plan, nodes):
     """Measured: median step seconds, and per rank what buffers and the process took at most."""
-    first = list(itertools.accumulate((count for count, _ in nodes), initial=0))
     number = {f"n{i}": i for i in range(len(nodes))}
     value = json.loads(plan["path"].read_text())
     names = [number[node["name"]] for node in value["nodes"]]
-    slots = [(names[slot["node"]], slot["device"]) if isinstance(slot, dict) else (names[slot[0]], slot[1])
-             for group in value["groups"] for stage in group["stages"] for slot in stage["devices"]]
-    devices = [first[node] + device for node, device in slots]
-    speeds = [f"{nodes[node][1]:.9g}" for node, _ in slots]
-    idle = set(range(machine.slots(first[-1]))) - set(devices)
+    devices = [names[slot["node"] if isinstance(slot, dict) else slot[0]]
+               for group in value["groups"] for stage in group["stages"] for slot in stage["devices"]]
+    speeds = [f"{nodes[node][1]:.9g}" for node in devices]
     out = folder / "run"
-    spinning = machine.spin(sorted(idle))
-    try:
-        machine.run(devices, args.build / "bin/tessera-train",
-                    ["--plan", str(plan["path"]), "--model", str(folder / "config.json"),
-                     "--data", str(folder / "text.txt"), "--out", str(out), "--overwrite", "on",
-                     "--steps", str(args.steps + args.warmup), "--warmup", "1", "--global-batch", str(args.batch),
-                     "--sequence-length", str(args.length), "--eval-interval", "0", "--checkpoint-interval", "0",
-                     "--export-dir", "none", "--tensorboard-dir", "none", "--log-style", "quiet",
-                     "--busy-wait", "on", "--speed-factors", ",".join(speeds)])
-    finally:
-        stop(spinning)
+    machine.run(len(devices), args.build / "bin/tessera-train",
+                ["--plan", str(plan["path"]), "--model", str(folder / "config.json"),
+                 "--data", str(folder / "text.txt"), "--out", str(out), "--overwrite", "on",
+                 "--steps", str(args.steps + args.warmup), "--warmup", "1", "--global-batch", str(args.batch),
+                 "--sequence-length", str(args.length), "--eval-interval", "0", "--checkpoint-interval", "0",
+                 "--export-dir", "none", "--tensorboard-dir", "none", "--log-style", "quiet",
+                 "--speed-factors", ",".join(speeds)])
     rows = [json.loads(line) for line in open(out / "metrics.jsonl")]
     seconds = [row["seconds"] for row in rows if "seconds" in row][args.warmup:]
     ranks = json.loads((out / "report.json").read_text())["ranks"]
@@ -216,18 +195,17 @@ def main():
         write_json(folder / "config.json", MODEL)
         text = bytes(32 + (i * i * 31 + 7 * i) % 95 for i in range(args.batch * args.length * 20))
         (folder / "text.txt").write_bytes(text)
-        profiles = {}
         print("| cluster | plan of | shape | iteration predicted | measured | error "
               "| peak memory predicted | measured | error |")
         print("|---|---|---|---:|---:|---:|---:|---:|---:|")
         for label, (nodes, room) in list(CLUSTERS.items())[:args.clusters]:
-            slots = machine.slots(sum(count for count, _ in nodes))
-            if slots not in profiles:
-                profiles[slots] = profile(args, machine, folder, slots)
-            base = json.loads(profiles[slots].read_text())["devices"][DEVICE["name"]]["base_bytes"]
+            full = machine.speed([speed for count, speed in nodes for _ in range(count)])
+            profiled = profile(args, machine, folder, sum(count for count, _ in nodes), full)
+            base = json.loads(profiled.read_text())["devices"][DEVICE["name"]]["base_bytes"]
+            nodes = [(count, speed * full) for count, speed in nodes]
             memory_gb = room / 1e3 + base / 1e9 if room else DEVICE["memory_gb"]
             cluster = write_json(folder / "cluster.json", cluster_json(nodes, memory_gb))
-            files = ("--model", folder / "config.json", "--cluster", cluster, "--profile", profiles[slots])
+            files = ("--model", folder / "config.json", "--cluster", cluster, "--profile", profiled)
             plans = make_plans(args, folder, files)
             missing = set(SYSTEMS) - {name for plan in plans for name in plan["names"]}
             for system in sorted(missing):
