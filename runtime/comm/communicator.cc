@@ -20,6 +20,7 @@ std::string_view traffic_name(Traffic traffic) {
     case Traffic::kGradient: return "gradient";
     case Traffic::kParameter: return "parameter";
     case Traffic::kControl: return "control";
+    case Traffic::kRecovery: return "recovery";
     case Traffic::kCount: break;
   }
   TS_REQUIRE(traffic < Traffic::kCount, static_cast<int>(traffic));
