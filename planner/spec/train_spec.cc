@@ -182,6 +182,30 @@ std::vector<Field> make_fields() {
             "step whose computation and transfers are written as a Chrome trace; 0 = none");
   t.text("trace_file", &S::trace_file, "a path", "that trace; empty = <out>/trace.json");
 
+  t.group("Snapshots and recovery");
+  t.text("recovery_memory", &S::recovery_memory, "a path",
+         "snapshots in the node's memory: a folder of a memory file system, such as /dev/shm/tessera; each "
+         "node has a folder of its name in it");
+  t.integer("recovery_memory_mb", &S::recovery_memory_mb, 1, 1 << 30,
+            "MB that the snapshots of one node may take there; two whole ones lie side by side for a moment");
+  t.text("recovery_disk", &S::recovery_disk, "a path",
+         "snapshots on the node's own disk; each node has a folder of its name in it");
+  t.text("recovery_cloud", &S::recovery_cloud, "s3://bucket/prefix | a directory that every node sees",
+         "one copy of each snapshot in total, shared out among the nodes");
+  t.integer("recovery_interval", &S::recovery_interval, 1, kMany, "steps between snapshots");
+  t.integer("recovery_keep", &S::recovery_keep, 1, 1 << 20, "whole snapshots kept on disk and in the cloud");
+  t.integer("recovery_copies", &S::recovery_copies, 1, 64,
+            "nodes that keep each piece of a snapshot, where there are as many");
+  t.integer("recovery_spare_copies", &S::recovery_spare_copies, 0, 64,
+            "further copies in the memory that nodes have left");
+  t.text("recovery_job", &S::recovery_job, "letters, digits, '.', '_' and '-'",
+         "name of the job in the stores; empty = made of model, data and seed");
+  t.choice("recovery_sources", &S::recovery_sources, {"nearest", "cloud"},
+           "where a restore may read: nearest = the node, then peers, then the cloud; cloud = there alone, to "
+           "compare");
+  t.text("node_name", &S::node_name, "letters, digits, '.', '_' and '-'",
+         "name of the node a rank runs on; empty = TESSERA_NODE, or the host's name");
+
   t.group("What is printed");
   t.integer("log_interval", &S::log_interval, 1, kMany, "steps between plain lines");
   t.choice("log_style", &S::log_style, {"auto", "line", "plain", "quiet"},

@@ -26,24 +26,6 @@ std::string step_name(std::int64_t step) { return fmt::format("step-{:08}", step
 std::string shard_name(int rank, int ranks) { return fmt::format("shard-{:04}-of-{:04}.bin", rank, ranks); }
 std::string hex(std::uint64_t value) { return fmt::format("{:016x}", value); }
 
-Status check_identity(const std::string& directory, const RunIdentity& found, const RunIdentity& expected) {
-  const std::string path = directory + "/" + kManifest;
-  const std::string remedy =
-      "a run goes on with the model, data, seed and batch it began with: restore that setting, or begin "
-      "another run with --resume never and another --out";
-  for (const auto& [name, value] : expected) {
-    const auto at =
-        std::find_if(found.begin(), found.end(), [&field = name](const auto& f) { return f.first == field; });
-    const std::string has = at == found.end() ? "nothing" : at->second;
-    if (has != value) return bad_input({path, name, has, value + ", as this run says", remedy});
-  }
-  if (found.size() != expected.size()) {
-    return bad_input({path, "run", fmt::format("{} fields", found.size()),
-                      fmt::format("{} fields", expected.size()), remedy});
-  }
-  return {};
-}
-
 /// Copies the part of `from`, three blocks of the shard's floats at `at` of each, that lies in `piece`.
 void copy_piece(const StatePiece& piece, FlatRange range, const std::byte* from,
                 std::int64_t floats_in_shard) {
@@ -158,6 +140,23 @@ void prune(const std::string& root, std::int64_t keep) {
 
 }  // namespace
 
+Status check_identity(const std::string& origin, const RunIdentity& found, const RunIdentity& expected) {
+  const std::string remedy =
+      "a run goes on with the model, data, seed and batch it began with: restore that setting, or begin "
+      "another run with --resume never and another --out";
+  for (const auto& [name, value] : expected) {
+    const auto at =
+        std::find_if(found.begin(), found.end(), [&field = name](const auto& f) { return f.first == field; });
+    const std::string has = at == found.end() ? "nothing" : at->second;
+    if (has != value) return bad_input({origin, name, has, value + ", as this run says", remedy});
+  }
+  if (found.size() != expected.size()) {
+    return bad_input({origin, "run", fmt::format("{} fields", found.size()),
+                      fmt::format("{} fields", expected.size()), remedy});
+  }
+  return {};
+}
+
 Status save_checkpoint(Communicator& world, const std::string& root, const CheckpointMeta& meta,
                        const StateView& state, std::int64_t keep) {
   const bool first = world.rank() == Rank(0);
@@ -196,7 +195,7 @@ Status save_checkpoint(Communicator& world, const std::string& root, const Check
 Result<CheckpointMeta> load_checkpoint(const std::string& directory, const RunIdentity& identity,
                                        const StateView& state) {
   const CheckpointManifest manifest = TS_TRY(read_checkpoint_manifest(directory));
-  TS_TRY(check_identity(directory, manifest.meta.identity, identity));
+  TS_TRY(check_identity(directory + "/" + kManifest, manifest.meta.identity, identity));
   if (manifest.parameters != state.parameters) {
     return damaged_checkpoint(directory, "parameters", fmt::format("{}", manifest.parameters),
                               fmt::format("{}", state.parameters));

@@ -52,6 +52,10 @@ struct StateView {
 [[nodiscard]] Result<CheckpointMeta> load_checkpoint(const std::string& directory,
                                                      const RunIdentity& identity, const StateView& state);
 
+/// kInvalidArgument naming `origin` and the field in which a run that was found is another than this one.
+[[nodiscard]] Status check_identity(const std::string& origin, const RunIdentity& found,
+                                    const RunIdentity& expected);
+
 /// Files present with their lengths; contents are not read. kDataLoss names the one that is not.
 [[nodiscard]] Status check_checkpoint_files(const std::string& directory, const CheckpointManifest& manifest);
 

@@ -15,26 +15,20 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include "algos/base/status.h"
 #include "planner/spec/model_spec.h"
+#include "recovery/state/snapshot_manifest.h"
 #include "runtime/optim/sharded_adamw.h"
 
 namespace tessera::runtime {
 
-/// What must be the same for a run to be the same run: names and values, in a fixed order. Things that may
-/// change between its parts (ranks, mesh, learning rate, number of steps) are not in it.
-using RunIdentity = std::vector<std::pair<std::string, std::string>>;
-
-struct CheckpointMeta {
-  std::int64_t step = 0;         // optimizer steps done
-  std::int64_t next_sample = 0;  // number of the first sample not yet trained on
-  std::uint64_t seed = 0;        // every random number is a function of it and of counters
-  RunIdentity identity;
-  planner::ModelSpec model;
-};
+/// Things that may change between the parts of a run (ranks, mesh, learning rate, number of steps) are not in
+/// its identity.
+using RunIdentity = recovery::RunIdentity;
+/// Of a checkpoint the attempt is always 0: a directory is replaced, never mixed.
+using CheckpointMeta = recovery::StateMeta;
 
 /// One rank's file: parameters, first and second moments of its ranges, 12 bytes for each float of them.
 struct CheckpointShard {

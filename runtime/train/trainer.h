@@ -53,6 +53,7 @@ struct StepResult {
   double exposed_wait_s = 0;    // in attention, mean over ranks
   std::int64_t bytes_sent = 0;  // by all ranks since the last step's agreement
   bool stop = false;            // some rank was asked to stop
+  bool agreed = false;          // every rank said yes to what ask_ranks() asks
 };
 
 struct EvalResult {
@@ -95,6 +96,23 @@ class Trainer {
   /// Seconds this rank took to finish the gradient sums after its backward passes.
   [[nodiscard]] double synchronisation_wait_s() const { return synchronisation_wait_s_; }
 
+  /// A question that each rank answers in the sum of every step; StepResult::agreed has the answer of all.
+  void ask_ranks(std::function<bool()> question) { question_ = std::move(question); }
+
+  /// The training state in this rank's memory: layout() says what is where, owned() of which the moments are.
+  struct State {
+    float* parameters = nullptr;
+    float* first_moment = nullptr;
+    float* second_moment = nullptr;
+  };
+  [[nodiscard]] State state_memory() {
+    return {parameters_.data(), optimizer_.first_moment().data(), optimizer_.second_moment().data()};
+  }
+  /// What goes with it.
+  [[nodiscard]] recovery::StateMeta meta(std::int64_t attempt) const;
+  /// The memory holds the state that `meta` belongs to.
+  void go_on_from(const recovery::StateMeta& meta);
+
   [[nodiscard]] Status save(const std::string& root, std::int64_t keep);
   /// Collective. Leaves the training state undefined on failure.
   [[nodiscard]] Status load(const std::string& directory);
@@ -135,6 +153,7 @@ class Trainer {
   MicroBatchReader reader_;
   TraceRecorder trace_;
   std::function<void(std::int64_t)> micro_batch_observer_;
+  std::function<bool()> question_;
   bool trace_wanted_ = false;
   std::int64_t steps_done_ = 0;
   std::int64_t bytes_counted_ = 0;
