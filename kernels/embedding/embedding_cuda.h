@@ -1,8 +1,10 @@
-/// Token embedding on the GPU: the formulas of embedding.h, tables and activations of T (float, Bf16 or F16),
-/// gradients of the table in fp32. Shapes    table: [rows, D] of T, the rank's rows [first, first + rows) of
-/// the vocabulary; token: [T] int32;
-///           y, dy: [T, D]; d_table: [rows, D] float, added into. A token of another rank's rows gives y = 0.
-/// Paths     16 bytes an access where D is a multiple of it and pointers are aligned; else value by value.
+/// Token embedding on the GPU: the formulas of embedding.h, tables and activations of T (float, Bf16 or
+/// F16), gradients of the table in fp32.
+///
+/// Shapes    table: [rows, D] of T, rows [first, first + rows) of the vocabulary; token: [T] int32, of the
+///           whole vocabulary; y, dy: [T, D]; d_table: [rows, D] float, added into. A token of another
+///           rank's rows gives y = 0.
+/// Paths     16 bytes an access where D is a multiple of it and pointers are aligned, else value by value.
 /// Sums      in the order of EmbeddingOrder, whatever the device: the result repeats bit for bit.
 /// Errors    a launch that fails throws CudaError (cuda_check.h); no tokens is a no-op.
 #pragma once

@@ -1,11 +1,11 @@
 /// Cross-entropy on the GPU: the formulas and ranges of cross_entropy.h, logits of T (float, Bf16 or F16),
-/// row sums in fp32, the join of rows and of ranks in double. Everything is on the device. Paths     16 bytes
-/// an access where ld is a multiple of it and the logits are aligned (the last columns value by
-///           value), else value by value.
+/// row sums in fp32, the join of rows and of ranks in double. Everything is on the device.
+///
+/// Paths     16 bytes an access where ld is a multiple of it and the logits are aligned, the last columns
+///           value by value; else all of them.
 /// Sums      in a fixed order: the result repeats bit for bit.
 /// Errors    a launch that fails throws CudaError (cuda_check.h); no tokens is a no-op. cross_entropy_cuda
-/// gives a NaN
-///           loss where a label is neither in [0, V) nor kIgnoredLabel.
+///           gives a NaN loss where a label is neither in [0, V) nor kIgnoredLabel.
 ///
 /// Vocabulary parallel, for R ranks:
 ///   cross_entropy_part_cuda          largest, sum, label_logit of the rank's columns

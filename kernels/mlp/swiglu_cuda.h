@@ -1,7 +1,9 @@
 /// SwiGLU on the GPU: the formulas of swiglu.h, storage T (float or Bf16), arithmetic in fp32.
+///
 /// Shapes    gate_up, d_gate_up: [T, 2F]; y, y_out, dy: [T, F]; y_out may be null; d_gate_up may alias
-/// gate_up. Paths     16 bytes an access where F is a multiple of it and pointers are aligned, else value by
-/// value. Errors    a launch that fails throws CudaError (cuda_check.h); no tokens is a no-op.
+///           gate_up.
+/// Paths     16 bytes an access where F is a multiple of it and pointers are aligned, else value by value.
+/// Errors    a launch that fails throws CudaError (cuda_check.h); no tokens is a no-op.
 #pragma once
 
 #include <cstdint>

@@ -1,9 +1,12 @@
 /// AdamW on the GPU: the formulas of adamw.h on fp32 master weights, elementwise.
+///
 /// p is the copy that products read, written from the master; null where nothing reads one (T float).
 /// `scale` is null or one float on the device that the step's gradient_scale is multiplied with, so that
 /// clipping needs no wait on the host. sum_of_squares_cuda: sum_i x[i]^2 in double, the same on every run;
-/// `out` is one double on the device, overwritten; `scratch` holds sum_of_squares_scratch(n) doubles. Errors
-/// a launch that fails throws CudaError (cuda_check.h); n == 0 is a no-op (the sum is written as 0).
+/// `out` is one double on the device, overwritten; `scratch` holds sum_of_squares_scratch(n) doubles.
+///
+/// Errors    a launch that fails throws CudaError (cuda_check.h); n == 0 is a no-op (the sum is written as
+///           0).
 #pragma once
 
 #include <cstdint>

@@ -1,8 +1,9 @@
 /// Rotary position embedding on the GPU: the formulas of rope.h in place, storage T (float, Bf16 or F16),
-/// arithmetic in fp32. Shapes    x, dx: [T, H, D] with a token stride in values, D even; tables: [T, D/2]
-/// float. Paths     16 bytes of x an access where D/2 and the stride are multiples of it and pointers
-/// aligned; else value by
-///           value.
+/// arithmetic in fp32.
+///
+/// Shapes    x, dx: [T, H, D] with a token stride in values, D even; tables: [T, D/2] float.
+/// Paths     16 bytes of x an access where D/2 and the stride are multiples of it and pointers are aligned,
+///           else value by value.
 /// Errors    a launch that fails throws CudaError (cuda_check.h); no tokens is a no-op.
 #pragma once
 

@@ -22,7 +22,7 @@ set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 find_package(CUDAToolkit REQUIRED)
 
 function(tessera_cuda_library name)
-  cmake_parse_arguments(A "" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(A "" "" "SOURCES;DEPS;LIBS" ${ARGN})
   add_library(tessera_${name} STATIC ${A_SOURCES})
   add_library(tessera::${name} ALIAS tessera_${name})
   list(TRANSFORM A_DEPS PREPEND tessera::)
@@ -30,7 +30,7 @@ function(tessera_cuda_library name)
   # Line numbers and uncompressed PTX are for the interpreter's messages; they cost size, not speed.
   target_compile_options(tessera_${name} PRIVATE
                          "$<$<COMPILE_LANGUAGE:CUDA>:-lineinfo;--no-compress;-Xcompiler=-Wall,-Wextra,-Werror>")
-  target_link_libraries(tessera_${name} PUBLIC ${A_DEPS} CUDA::cudart)
+  target_link_libraries(tessera_${name} PUBLIC tessera_options ${A_DEPS} ${A_LIBS} CUDA::cudart)
 endfunction()
 
 function(tessera_cuda_test path)

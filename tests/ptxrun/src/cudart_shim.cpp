@@ -24,7 +24,9 @@ struct Graph {
   std::vector<Op> ops;
 };
 struct Ev {
-  std::chrono::steady_clock::time_point t;
+  // Shared with the stream's queue: an event may be destroyed before its stream gets to it.
+  std::shared_ptr<std::chrono::steady_clock::time_point> t =
+      std::make_shared<std::chrono::steady_clock::time_point>();
   uint64_t seq = 0;
   struct Stream* s = nullptr;
   bool recorded = false;
@@ -736,10 +738,10 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t s) {
   x->cap.reset();
   x->seq = ++S().seq;
   if (S().lazy && q != &S().legacy) {
-    q->q.emplace_back(x->seq, [x] { x->t = std::chrono::steady_clock::now(); });
+    q->q.emplace_back(x->seq, [t = x->t] { *t = std::chrono::steady_clock::now(); });
     return cudaSuccess;
   }
-  x->t = std::chrono::steady_clock::now();
+  *x->t = std::chrono::steady_clock::now();
   return cudaSuccess;
 }
 cudaError_t cudaEventRecordWithFlags(cudaEvent_t e, cudaStream_t s, unsigned) {
@@ -766,7 +768,7 @@ cudaError_t cudaEventElapsedTime(float* ms, cudaEvent_t a, cudaEvent_t b) {
   LOCK;
   ev_drain((Ev*)a);
   ev_drain((Ev*)b);
-  *ms = std::chrono::duration<float, std::milli>(((Ev*)b)->t - ((Ev*)a)->t).count();
+  *ms = std::chrono::duration<float, std::milli>(*((Ev*)b)->t - *((Ev*)a)->t).count();
   return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t s, cudaEvent_t e, unsigned) {
