@@ -11,6 +11,7 @@
 ///
 /// A node keeps the atoms it received in its own store (memory, or disk where memory has no room), with a
 /// manifest at the end: a further copy for the next loss, and how ranks of one node share what came once.
+/// Where neither has room, each rank gets its own copy over the network, a round for each.
 ///
 /// Example: 2 nodes with 2 ranks each; node b is new. Ranks 2 and 3 need the atoms 0-5. Node a holds 0-5 in
 /// memory, 3 of it damaged, and the cloud holds all. Round 1: ranks 0 and 1 send three atoms each, 3 fails;
