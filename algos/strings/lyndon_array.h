@@ -48,12 +48,12 @@ void lyndon_by_marks(std::span<R> cells) noexcept {
     std::size_t below = top + 1;
     while (below < n && (cells[below] & kClosed) != 0) below += cells[below] & kValue;
     cells[top] = static_cast<R>(kClosed | static_cast<R>(below - top));
-    top = below;
+    return below;
   };
   for (std::size_t i = n; i-- > 0; top = i) {
-    while (top < n && cells[top] > cells[i]) close_top();
+    while (top < n && cells[top] > cells[i]) top = close_top();
   }
-  while (top < n) close_top();
+  while (top < n) top = close_top();
   for (R& cell : cells) cell &= kValue;
 }
 

@@ -1,33 +1,19 @@
 // tessera-algos kserver as a user meets it: what is printed, and the exit status.
-#include <cstdio>
 #include <fstream>
 #include <string>
-#include <sys/wait.h>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "tests/algos/tools/run_algos.h"
 
 namespace tessera::tools {
 namespace {
 
 using ::testing::HasSubstr;
 
-struct Outcome {
-  int exit = -1;
-  std::string out;  // with standard error
-};
-
-Outcome kserver(const std::string& arguments) {
-  std::FILE* pipe = popen((std::string(TESSERA_ALGOS) + " kserver " + arguments + " 2>&1").c_str(), "r");
-  Outcome outcome;
-  char buffer[4096];
-  std::size_t got = 0;
-  while ((got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, got);
-  const int status = pclose(pipe);
-  outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
-}
+Outcome kserver(const std::string& arguments) { return algos("kserver " + arguments); }
 
 std::string file(const std::string& name, const std::string& text) {
   const std::string path = ::testing::TempDir() + "kserver_" + name;

@@ -5,28 +5,19 @@
 #include <iterator>
 #include <string>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
+#include "tests/support/run_shell.h"
+
 namespace tessera::planner::tools {
 namespace {
 
-struct Outcome {
-  int exit = -1;
-  std::string out;  // with standard error
-};
+using test::Outcome;
 
 Outcome plan(const std::string& arguments) {
-  std::FILE* pipe = popen((std::string(TESSERA_PLAN) + " " + arguments + " 2>&1").c_str(), "r");
-  Outcome outcome;
-  char buffer[4096];
-  std::size_t got = 0;
-  while ((got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, got);
-  const int status = pclose(pipe);
-  outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-  return outcome;
+  return test::run_shell(std::string(TESSERA_PLAN) + " " + arguments + " 2>&1");
 }
 
 std::string read_file(const std::string& path) {

@@ -1,16 +1,16 @@
 // The program as a user meets it: what it prints, what it exits with.
 #include <algorithm>
 #include <cmath>
-#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <iterator>
 #include <string>
-#include <sys/wait.h>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+
+#include "tests/support/run_shell.h"
 
 namespace tessera::runtime {
 namespace {
@@ -19,9 +19,7 @@ const std::string kData = TESSERA_TEST_DATA;
 const std::string kTokens = kData + "/llama/grouped_untied";  // 64 tokens
 const std::string kBytes = kData + "/curve";                  // 256 tokens: text
 
-struct Outcome {
-  int exit = -1;
-  std::string out;
+struct Outcome : test::Outcome {
   std::string err;
 };
 
@@ -32,14 +30,8 @@ std::string read_file(const std::string& path) {
 
 Outcome generate(const std::string& arguments) {
   const std::string err_path = ::testing::TempDir() + "tessera_generate_stderr";
-  std::FILE* pipe =
-      popen((std::string(TESSERA_GENERATE) + " --threads 1 " + arguments + " 2>" + err_path).c_str(), "r");
-  Outcome outcome;
-  char buffer[4096];
-  std::size_t got = 0;
-  while ((got = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0) outcome.out.append(buffer, got);
-  const int status = pclose(pipe);
-  outcome.exit = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  Outcome outcome{
+      test::run_shell(std::string(TESSERA_GENERATE) + " --threads 1 " + arguments + " 2>" + err_path)};
   outcome.err = read_file(err_path);
   return outcome;
 }
