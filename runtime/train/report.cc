@@ -33,6 +33,51 @@ std::int64_t attention_sum(const RunReport& report, std::int64_t (RunReport::*by
   return sum;
 }
 
+/// What a formula of the step says something about.
+bool has_formula(Traffic kind) { return kind != Traffic::kControl && kind != Traffic::kRecovery; }
+
+/// What snapshots and the restore cost.
+std::string recovery_text(const RunReport& report) {
+  std::string out;
+  const RestoreSummary& restored = report.restored;
+  if (restored.restored) {
+    out += fmt::format(
+        "restored the state of step {} in {:.2f} s, {} rounds: {}; planned {:.3f} s, bound {:.3f} s\n",
+        restored.step, restored.seconds, restored.rounds, recovery::to_string(restored.bytes),
+        restored.makespan_s, restored.lower_bound_s);
+  }
+  const SnapshotTotals& snapshots = report.snapshots;
+  out += fmt::format("snapshots: {} taken, {} failed, {} put off", snapshots.taken, snapshots.failed,
+                     snapshots.skipped);
+  if (snapshots.taken > 0 && report.step_s > 0) {
+    const double stall_s = snapshots.stall_s / static_cast<double>(snapshots.taken);
+    out +=
+        fmt::format("; training stood still for {:.1f} ms each, {:.1f} % of a step (the longest {:.1f} ms)",
+                    1e3 * stall_s, 100 * stall_s / report.step_s, 1e3 * snapshots.longest_stall_s);
+  }
+  if (snapshots.last_step >= 0) {
+    out += fmt::format("; newest whole one: step {}, state hash {:016x}", snapshots.last_step,
+                       snapshots.last_hash);
+  }
+  return out + "\n";
+}
+
+nlohmann::ordered_json recovery_json(const RunReport& report) {
+  const SnapshotTotals& snapshots = report.snapshots;
+  nlohmann::ordered_json object = {{"snapshots",
+                                    {{"taken", snapshots.taken},
+                                     {"failed", snapshots.failed},
+                                     {"put_off", snapshots.skipped},
+                                     {"stall_s", snapshots.stall_s},
+                                     {"longest_stall_s", snapshots.longest_stall_s},
+                                     {"kept_bytes", snapshots.kept_bytes},
+                                     {"sent_bytes", snapshots.sent_bytes},
+                                     {"last_step", snapshots.last_step},
+                                     {"state_hash", fmt::format("{:016x}", snapshots.last_hash)}}}};
+  if (report.restored.restored) object["restored"] = nlohmann::ordered_json::parse(to_json(report.restored));
+  return object;
+}
+
 /// Differs between processes, also of several machines.
 std::int64_t own_process() {
   std::array<char, HOST_NAME_MAX + 1> host{};
@@ -140,6 +185,7 @@ std::string to_text(const RunReport& report) {
         100 * (static_cast<double>(memory.estimated) / static_cast<double>(memory.allocated) - 1),
         megabytes(memory.resident));
   }
+  if (report.recovery) out += recovery_text(report);
   if (report.ranks.size() <= 1) return out;
 
   out += fmt::format("\n{:<16}{:>16}{:>16}{:>12}\n", "MB sent, all", "measured", "formula", "difference");
@@ -148,7 +194,7 @@ std::string to_text(const RunReport& report) {
     const std::int64_t sent = report.sent(kind);
     const std::int64_t predicted = report.predicted(kind);
     if (sent == 0 && predicted == 0) continue;
-    if (kind == Traffic::kControl) {
+    if (!has_formula(kind)) {
       out += fmt::format("{:<16}{:>16.3f}{:>16}\n", traffic_name(kind), megabytes(sent), "-");
     } else {
       out += fmt::format("{:<16}{:>16.3f}{:>16.3f}{:>12}\n", traffic_name(kind), megabytes(sent),
@@ -181,7 +227,7 @@ std::string to_json(const RunReport& report) {
   for (int k = 0; k < kTrafficKinds; ++k) {
     const auto kind = static_cast<Traffic>(k);
     ordered_json entry = {{"bytes_sent", report.sent(kind)}};
-    if (kind != Traffic::kControl) entry["bytes_by_formula"] = report.predicted(kind);
+    if (has_formula(kind)) entry["bytes_by_formula"] = report.predicted(kind);
     traffic[std::string(traffic_name(kind))] = entry;
   }
   ordered_json ranks = ordered_json::array();
@@ -203,6 +249,7 @@ std::string to_json(const RunReport& report) {
                          {"last_step", report.last_step},
                          {"seconds", report.seconds},
                          {"tokens_per_s", report.tokens_per_s},
+                         {"step_s", report.step_s},
                          {"loss", report.loss},
                          {"unigram_entropy", report.unigram_entropy},
                          {"stopped_by_signal", report.stopped_by_signal},
@@ -218,6 +265,7 @@ std::string to_json(const RunReport& report) {
     object["eval_loss"] = report.eval.loss;
     object["eval_perplexity"] = report.eval.perplexity();
   }
+  if (report.recovery) object["recovery"] = recovery_json(report);
   return object.dump() + "\n";
 }
 

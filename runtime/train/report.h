@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "runtime/comm/communicator.h"
+#include "runtime/train/job_recovery.h"
 #include "runtime/train/trainer.h"
 
 namespace tessera::runtime {
@@ -16,7 +17,7 @@ inline constexpr int kTrafficKinds = static_cast<int>(Traffic::kCount);
 /// One rank's numbers, since the start of this process. Plain data: it travels as bytes.
 struct RankReport {
   std::array<std::int64_t, kTrafficKinds> sent{};  // bytes measured
-  /// Bytes by attention_volume, pipeline_volume and step_bytes; control: 0.
+  /// Bytes by attention_volume, pipeline_volume and step_bytes; control and recovery: 0.
   std::array<std::int64_t, kTrafficKinds> predicted{};
   std::int64_t ring_attention = 0;  // bytes the same attention calls would send on Ring-Attention
   double attention_compute_s = 0;
@@ -43,6 +44,10 @@ struct RunReport {
   EvalResult eval;  // last one; no sequences: none
   double unigram_entropy = 0;
   bool stopped_by_signal = false;
+  double step_s = 0;      // mean of this process's steps
+  bool recovery = false;  // snapshots are kept; the two below are of this process
+  RestoreSummary restored;
+  SnapshotTotals snapshots;
   std::vector<RankReport> ranks;
 
   [[nodiscard]] std::int64_t sent(Traffic kind) const;

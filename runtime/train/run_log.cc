@@ -179,4 +179,35 @@ void RunLog::evaluation(std::int64_t step, const EvalResult& result) {
                   result.loss, result.perplexity(), result.sequences));
 }
 
+void RunLog::snapshot(const SnapshotResult& r) {
+  std::vector<std::string> failures;
+  for (const Status& status : r.failures) failures.push_back(status.message());
+  record(nlohmann::ordered_json{{"step", r.step},
+                                {"snapshot",
+                                 {{"state_hash", fmt::format("{:016x}", r.state_hash)},
+                                  {"whole_in", r.tiers},
+                                  {"stall_s", r.stall_s},
+                                  {"exchange_s", r.exchange_s},
+                                  {"write_s", r.write_s},
+                                  {"kept_bytes", r.kept_bytes},
+                                  {"sent_bytes", r.sent_bytes},
+                                  {"failures", failures}}}}
+             .dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+  flush();
+  for (const std::string& failure : failures) {
+    say(fmt::format("warning: the snapshot of step {} is not whole in {}", r.step, failure));
+  }
+  if (!r.status.ok()) {
+    say(fmt::format("warning: no snapshot of step {}, training goes on and tries again: {}", r.step,
+                    r.status.message()));
+  }
+}
+
+void RunLog::restored(const RestoreSummary& summary) {
+  record(nlohmann::ordered_json{{"step", summary.step},
+                                {"restored", nlohmann::ordered_json::parse(to_json(summary))}}
+             .dump());
+  flush();
+}
+
 }  // namespace tessera::runtime

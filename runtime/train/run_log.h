@@ -4,6 +4,10 @@
 ///   every step       step, loss (nats), learning_rate, gradient_norm, labels, seconds, tokens_per_s,
 ///                    mb_sent (all ranks), exposed_wait_s (mean over ranks), utilisation (only with
 ///                    peak_gflops)
+///   a snapshot       step, snapshot: {state_hash, whole_in, stall_s, exchange_s, write_s, kept_bytes,
+///   sent_bytes,
+///                    failures}
+///   a restore        step, restored: {attempt, state_hash, bytes by source, seconds, ...}
 ///   an evaluation    step, eval_loss (nats), eval_perplexity, eval_sequences
 /// A metrics or events file that cannot be written is reported once; training goes on without it.
 #pragma once
@@ -15,6 +19,7 @@
 #include <string>
 
 #include "algos/base/status.h"
+#include "runtime/train/job_recovery.h"
 #include "runtime/train/tensorboard.h"
 #include "runtime/train/train_inputs.h"
 #include "runtime/train/trainer.h"
@@ -37,6 +42,8 @@ class RunLog {
 
   void step(const StepResult& result);
   void evaluation(std::int64_t step, const EvalResult& result);
+  void snapshot(const SnapshotResult& result);
+  void restored(const RestoreSummary& summary);
   /// A line of its own, above the progress line.
   void say(const std::string& line);
 

@@ -217,11 +217,11 @@ void Snapshotter::begin(const recovery::StateMeta& meta, bool write) {
   for (const Message& message : receives_) {
     slot.requests.push_back(
         channel_->irecv(as_writable_bytes(slot.incoming.data() + message.begin, message.count), message.peer,
-                        kTag, Traffic::kControl));
+                        kTag, Traffic::kRecovery));
   }
   for (const Message& message : sends_) {
     slot.requests.push_back(channel_->isend(as_bytes(slot.outgoing.data() + message.begin, message.count),
-                                            message.peer, kTag, Traffic::kControl));
+                                            message.peer, kTag, Traffic::kRecovery));
   }
   under_way_.push_back(index);
   slot.stall_s = seconds(clock_.now() - slot.begin);

@@ -23,6 +23,7 @@
 #include "runtime/train/agree.h"
 #include "runtime/train/heartbeat.h"
 #include "runtime/train/job_plan.h"
+#include "runtime/train/job_recovery.h"
 #include "runtime/train/machine_memory.h"
 #include "runtime/train/token_files.h"
 
@@ -57,7 +58,7 @@ Result<std::vector<std::string>> resume_candidates(const TrainSpec& spec, const 
   if (by_name) return std::vector<std::string>{spec.resume};
   const std::vector<CheckpointEntry> entries = list_checkpoints(root);
   if (entries.empty()) {
-    if (spec.resume == "auto") return std::vector<std::string>();
+    if (spec.resume == "auto" || keeps_snapshots(spec)) return std::vector<std::string>();
     return bad_input({"--resume", "resume", fmt::format("no checkpoint in {}", root),
                       "a checkpoint to go on from",
                       "check --out or --checkpoint-dir, or start with --resume auto"});
@@ -151,7 +152,10 @@ class Run {
         clock_(clock),
         outputs_(outputs_of(spec_)),
         heart_(world.rank().value, spec_.steps) {
-    trainer_.observe_micro_batches([this](std::int64_t micro) { heart_.micro_batch(micro); });
+    trainer_.observe_micro_batches([this](std::int64_t micro) {
+      heart_.micro_batch(micro);
+      if (recovery_) recovery_->poll();
+    });
   }
 
   Result<RunReport> run() {
@@ -167,32 +171,90 @@ class Run {
     if (first()) log_->say(line);
   }
 
-  Status begin() {
-    std::vector<std::string> candidates;
+  /// The checkpoints to try, as rank 0 sees them.
+  Result<std::vector<std::string>> agree_on_candidates() {
     const Result<std::vector<std::string>> mine =
         first() ? resume_candidates(spec_, outputs_.checkpoints) : std::vector<std::string>();
     TS_TRY(agree(world_, mine.ok() ? Status() : mine.status()));
     const std::string joined = first() ? fmt::format("{}", fmt::join(mine.value(), "\n")) : "";
     const auto texts = all_gather_bytes(world_, as_bytes(joined.data(), std::ssize(joined)));
     const std::string text(reinterpret_cast<const char*>(texts[0].data()), texts[0].size());
+    std::vector<std::string> candidates;
     for (std::size_t at = 0; at < text.size();) {
       const std::size_t end = std::min(text.find('\n', at), text.size());
       candidates.push_back(text.substr(at, end - at));
       at = end + 1;
     }
-    std::string passed_over;
-    if (!candidates.empty()) heart_.enter(recovery::RankState::kRestoring);
-    for (std::size_t i = 0; i < candidates.size(); ++i) {
-      const Status status = trainer_.load(candidates[i]);
-      if (status.ok()) {
-        resumed_from_ = candidates[i];
-        break;
-      }
-      if (status.code() != Code::kDataLoss || i + 1 == candidates.size()) return status;
-      passed_over += fmt::format("warning: passed over a damaged checkpoint:\n{}\n", status.message());
+    return candidates;
+  }
+
+  /// Whether the state of a snapshot, of `least_step` at the least, is in the trainer; what happened goes to
+  /// the notes.
+  Result<bool> restore_snapshot(std::int64_t least_step) {
+    const Status status = recovery_->restore(least_step);
+    for (const std::string& line : recovery_->lines()) notes_ += line + "\n";
+    if (status.ok()) {
+      resumed_from_ = "snapshots";
+      return true;
     }
+    if (status.code() != Code::kNotFound && status.code() != Code::kDataLoss) return status;
+    if (status.code() == Code::kDataLoss) {
+      notes_ += fmt::format("warning: no snapshot could be restored: {}\n", status.message());
+    }
+    return false;
+  }
+
+  /// Snapshots first, unless a checkpoint is newer or named; a damaged one falls to the next.
+  Status resume() {
+    const std::vector<std::string> candidates = TS_TRY(agree_on_candidates());
+    const bool snapshots = recovery_ && (spec_.resume == "auto" || spec_.resume == "latest");
+    if (!candidates.empty() || snapshots) heart_.enter(recovery::RankState::kRestoring);
+    if (snapshots) {
+      std::int64_t newest = 0;
+      if (first() && !candidates.empty()) {
+        const auto manifest = read_checkpoint_manifest(candidates.front());
+        if (manifest.ok()) newest = manifest.value().meta.step;
+      }
+      broadcast(world_, as_writable_bytes(&newest, 1), Rank(0), Traffic::kControl);
+      if (TS_TRY(restore_snapshot(newest))) return {};
+    }
+    for (const std::string& candidate : candidates) {
+      const Status status = trainer_.load(candidate);
+      if (status.ok()) {
+        resumed_from_ = candidate;
+        return {};
+      }
+      const bool last = candidate == candidates.back();
+      if (status.code() != Code::kDataLoss || (last && !snapshots)) return status;
+      notes_ += fmt::format("warning: passed over a damaged checkpoint:\n{}\n", status.message());
+      if (last && !TS_TRY(restore_snapshot(0))) return status;
+    }
+    if (resumed_from_.empty() && snapshots && spec_.resume == "latest") {
+      return bad_input({"--resume", "resume", "neither a checkpoint nor a whole snapshot",
+                        "a state to go on from",
+                        "check --out and the --recovery flags, or start with --resume auto"});
+    }
+    return {};
+  }
+
+  /// Snapshots of an earlier run with this job's name must not be taken for this one's.
+  Status make_room_for_snapshots() {
+    if (!recovery_ || spec_.resume != "never" || !TS_TRY(recovery_->holds_anything())) return {};
+    if (spec_.overwrite == "on") return recovery_->remove_all();
+    return bad_input(
+        {"--resume", "resume", "snapshots of an earlier run of this job", "none of this job",
+         "go on with --resume auto, give another --recovery-job, or remove them with --overwrite "
+         "on"});
+  }
+
+  Status begin() {
+    if (keeps_snapshots(spec_)) recovery_ = TS_TRY(JobRecovery::make(world_, inputs_, trainer_, clock_));
+    TS_TRY(resume());
     const bool resuming = !resumed_from_.empty();
-    TS_TRY(agree(world_, first() ? check_outputs(spec_, outputs_, resuming) : Status()));
+    // A job that may go on from nothing, killed before its first snapshot, finds its own files.
+    const bool own_outputs = resuming || (recovery_ && spec_.resume == "auto");
+    TS_TRY(agree(world_, first() ? check_outputs(spec_, outputs_, own_outputs) : Status()));
+    TS_TRY(make_room_for_snapshots());
     TS_TRY(agree(world_, first() ? open_outputs(spec_, outputs_, resuming) : Status()));
     Status opened;
     if (first()) {
@@ -204,7 +266,7 @@ class Run {
         log_->say(describe(inputs_, trainer_, world_.size(), report_.unigram_entropy));
         if (!inputs_.mesh_choice.empty()) log_->say(inputs_.mesh_choice);
         log_->say(fmt::format("memory of rank 0, estimated: {}", to_text(trainer_.memory())));
-        if (!passed_over.empty()) log_->say(passed_over);
+        if (!notes_.empty()) log_->say(notes_);
         if (resuming) {
           log_->say(fmt::format("resumed after step {} from {}", trainer_.steps_done(), resumed_from_));
         }
@@ -213,8 +275,27 @@ class Run {
       }
     }
     saved_step_ = resuming ? trainer_.steps_done() : -1;
+    TS_TRY(agree(world_, opened));
+    if (recovery_) begin_snapshots();
     heart_.resumed(trainer_.steps_done(), saved_step_);
-    return agree(world_, opened);
+    return {};
+  }
+
+  void begin_snapshots() {
+    const std::string placement = recovery_->begin();
+    trainer_.ask_ranks([this] { return recovery_->settled(); });
+    if (!first()) return;
+    const RestoreSummary& restored = recovery_->restored();
+    if (restored.restored) {
+      log_->restored(restored);
+      log_->say(fmt::format("state hash {:016x}, as saved and as the ranks hold it", restored.state_hash));
+    }
+    log_->say(placement);
+  }
+
+  void report_snapshot(const SnapshotResult& result) {
+    if (first()) log_->snapshot(result);
+    if (result.status.ok()) heart_.saved(result.step);
   }
 
   Status train() {
@@ -233,6 +314,9 @@ class Run {
       report_.loss = step.loss;
       if (first()) log_->step(step);
       if (traced) write_trace();
+      if (recovery_ && !step.stop) {
+        recovery_->step_done(step, [this](const SnapshotResult& result) { report_snapshot(result); });
+      }
       if (step.stop) {
         report_.stopped_by_signal = true;
         say(fmt::format("asked to stop: saving after step {}", step.step));
@@ -252,7 +336,22 @@ class Run {
     report_.last_step = trainer_.steps_done();
     report_.seconds = seconds(clock_.now() - begin);
     report_.tokens_per_s = step_seconds > 0 ? static_cast<double>(labels) / step_seconds : 0;
+    report_.step_s = report_.steps > 0 ? step_seconds / static_cast<double>(report_.steps) : 0;
+    if (recovery_) finish_snapshots();
     return {};
+  }
+
+  /// Before anything else that takes time: a preempted node has little.
+  void finish_snapshots() {
+    heart_.enter(recovery::RankState::kSaving);
+    recovery_->finish([this](const SnapshotResult& result) { report_snapshot(result); });
+    report_.recovery = true;
+    report_.restored = recovery_->restored();
+    report_.snapshots = recovery_->totals();
+    if (report_.stopped_by_signal && report_.snapshots.last_step == trainer_.steps_done()) {
+      say(fmt::format("the state after step {} is in the snapshots, hash {:016x}",
+                      report_.snapshots.last_step, report_.snapshots.last_hash));
+    }
   }
 
   Status finish() {
@@ -323,7 +422,9 @@ class Run {
   const Clock& clock_;
   Outputs outputs_;
   Heart heart_;
-  std::optional<RunLog> log_;  // rank 0
+  std::optional<RunLog> log_;              // rank 0
+  std::unique_ptr<JobRecovery> recovery_;  // null: no snapshots
+  std::string notes_;                      // of resuming, until there is a log
   std::string resumed_from_;
   std::int64_t saved_step_ = -1;
   RunReport report_;
@@ -378,7 +479,8 @@ Result<RunReport> train(Communicator& launched, const planner::TrainSpec& spec, 
                         const Clock& clock) {
   launched.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
   launched.set_busy_wait(spec.busy_wait == "on");
-  const std::vector<std::string> hosts = gather_hosts(launched);
+  // Places go by nodes' names; what a machine holds, by its own.
+  const std::vector<std::string> hosts = gather_nodes(launched, spec);
   const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size(), uniform_ranks_per_node(hosts));
   TS_TRY(agree(launched, inputs.ok() ? Status() : inputs.status()));
   const std::unique_ptr<Communicator> placed =
