@@ -10,6 +10,7 @@
 #include <cstdint>
 
 #include "kernels/attention/attention.h"
+#include "kernels/attention/token_range.h"
 
 namespace tessera::kernels {
 
@@ -18,13 +19,6 @@ inline constexpr int kChunk = 16;
 /// Most keys of a tile.
 inline constexpr int kMaxKeyTile = 192;
 inline constexpr int kMaxChunks = kMaxKeyTile / kChunk;
-
-struct TokenRange {
-  std::int32_t position_min = 0;
-  std::int32_t position_max = 0;
-  std::int32_t document_min = 0;
-  std::int32_t document_max = 0;
-};
 
 /// Requires count >= 1. document may be null.
 inline TokenRange range_of(const std::int32_t* position, const std::int32_t* document, std::int64_t count) {
@@ -43,20 +37,8 @@ inline TokenRange range_of(const std::int32_t* position, const std::int32_t* doc
   return range;
 }
 
-enum class Cover { kEmpty, kPartial, kFull };
-
-/// What the ranges prove about all pairs (query in q, key in k). kPartial where they prove nothing.
 inline Cover cover(const BlockMask& mask, const TokenRange& q, const TokenRange& k) {
-  // 64 bits: differences of extreme positions must not wrap.
-  const std::int64_t least = static_cast<std::int64_t>(q.position_min) - k.position_max;
-  const std::int64_t most = static_cast<std::int64_t>(q.position_max) - k.position_min;
-  if (q.document_max < k.document_min || q.document_min > k.document_max) return Cover::kEmpty;
-  if (mask.causal && most < 0) return Cover::kEmpty;
-  if (mask.window != 0 && (least >= mask.window || -most >= mask.window)) return Cover::kEmpty;
-  const bool one_document = q.document_min == k.document_max && q.document_max == k.document_min;
-  const bool past = !mask.causal || least >= 0;
-  const bool near = mask.window == 0 || (most < mask.window && -least < mask.window);
-  return one_document && past && near ? Cover::kFull : Cover::kPartial;
+  return cover(mask.causal, mask.window, q, k);
 }
 
 /// Coordinates of the keys of one tile, and their ranges per chunk.

@@ -1,0 +1,60 @@
+#include "kernels/attention/attention_forward.cuh"
+#include "kernels/attention/attention_plain.cuh"
+
+namespace tessera::kernels {
+namespace {
+
+using namespace cuda;  // NOLINT(google-build-using-namespace): this file's helpers
+
+template <class T, int D, int kWarps, int R, int N>
+constexpr AttentionKernel<CudaAttentionForward<T>> tile() {
+  using Tile = ForwardTile<T, D, kWarps, R, N>;
+  return {D, Tile::kSharedBytes, Tile::kRows, Tile::kThreads, forward_tiles<T, D, kWarps, R, N>};
+}
+
+/// Tiles of the tensor-core path; docs/gpu.md has the arithmetic. 99 KiB a block is what compute capability
+/// 8.6, 8.9 and 12.x have, 163 that of 8.0, 227 that of 9.0 and 10.x.
+//                                        width  warps  rows/16  keys        shared memory   queries
+template <class T>
+const AttentionKernel<CudaAttentionForward<T>> kTiles[] = {tile<T, 64, 4, 2, 64>(),    //  48 KiB, 128
+                                                           tile<T, 96, 4, 2, 64>(),    //  72 KiB, 128
+                                                           tile<T, 128, 8, 2, 64>(),   // 128 KiB, 256
+                                                           tile<T, 128, 4, 2, 64>(),   //  96 KiB, 128
+                                                           tile<T, 256, 8, 1, 32>(),   // 128 KiB, 128
+                                                           tile<T, 256, 4, 1, 32>()};  // 96 KiB, 64
+
+}  // namespace
+
+template <class T>
+void attention_forward_cuda(std::span<const CudaAttentionForward<T>> work, CudaStream stream,
+                            CudaAttentionLimits limits) {
+  using Work = CudaAttentionForward<T>;
+  using Kernel = AttentionKernel<Work>;
+  const int most = shared_limit(limits);
+  const auto kernel_of = [&](const Work& w) -> const Kernel* {
+    check(w.block);
+    TS_REQUIRE(w.o_stride >= static_cast<std::int64_t>(w.block.heads) * w.block.head_dim, w.o_stride);
+    if constexpr (sizeof(T) == 2) {
+      if (limits.tensor_cores && reads_in_packs(w.block) && writes_in_pairs(w.o, w.o_stride)) {
+        const Kernel* chosen = choose<Work>(kTiles<T>, w.block.head_dim, most);
+        if (chosen != nullptr) return chosen;
+      }
+    }
+    static const Kernel plain[] = {plain_forward_kernel<T, 64>(), plain_forward_kernel<T, 256>()};
+    const Kernel* chosen = choose<Work>(plain, w.block.head_dim, most);
+    TS_REQUIRE(chosen != nullptr, w.block.head_dim, most);
+    return chosen;
+  };
+  launch_all(
+      work, stream, kernel_of, [](const Work& w) { return w.block.q_tokens; },
+      [](const Work& w) { return w.block.heads; });
+}
+
+template void attention_forward_cuda(std::span<const CudaAttentionForward<float>>, CudaStream,
+                                     CudaAttentionLimits);
+template void attention_forward_cuda(std::span<const CudaAttentionForward<Bf16>>, CudaStream,
+                                     CudaAttentionLimits);
+template void attention_forward_cuda(std::span<const CudaAttentionForward<F16>>, CudaStream,
+                                     CudaAttentionLimits);
+
+}  // namespace tessera::kernels
