@@ -108,7 +108,6 @@ Status failure(CURLcode code, const char* details, const std::string& url) {
       return bad_input({url, "", text, "a certificate that the CA bundle vouches for",
                         "name the CA's file in AWS_CA_BUNDLE, or correct the endpoint"});
     case CURLE_URL_MALFORMAT:
-    case CURLE_UNSUPPORTED_PROTOCOL:
       return bad_input({url, "", text, "an http:// or https:// address", "correct the endpoint"});
     default: return {Code::kUnavailable, text};
   }

@@ -154,8 +154,10 @@ S3Client::Judged S3Client::judge(const S3Request& request, const Result<HttpResp
     return {std::move(checked), later ? Verdict::kAgain : Verdict::kFinal};
   }
   const S3Error error = parse_s3_error(response->text);
-  const std::string said =
-      fmt::format("the server answered {} {}: {}", status, shortened(error.code), shortened(error.message));
+  std::string said = fmt::format("the server answered {}", status);
+  for (const std::string& part : {error.code, error.message}) {
+    if (!part.empty()) said += " " + shortened(part);
+  }
   const auto users_mistake = [&](const std::string& remedy) {
     return Status(Code::kInvalidArgument, fmt::format("{}\n  remedy    {}", said, remedy));
   };
