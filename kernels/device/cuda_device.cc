@@ -90,10 +90,10 @@ std::string to_text(const DeviceProperties& d) {
 }
 
 std::string to_text(std::span<const KernelVariant> variants, const DeviceProperties& device) {
-  std::string text = fmt::format("{:<22} {:<22} {:>10} {:>10}  {:<34} {}\n", "operation", "variant",
+  std::string text = fmt::format("{:<16} {:<26} {:>10} {:>10}  {:<26} {}\n", "operation", "variant",
                                  "capability", "shared KiB", "takes", "here");
   for (const KernelVariant& v : variants) {
-    text += fmt::format("{:<22} {:<22} {:>9}{} {:>10.1f}  {:<34} {}\n", v.operation, v.variant,
+    text += fmt::format("{:<16} {:<26} {:>9}{} {:>10.1f}  {:<26} {}\n", v.operation, v.variant,
                         fmt::format("{}.{}", v.least_capability / 10, v.least_capability % 10),
                         v.exact ? "=" : "+", static_cast<double>(v.shared_bytes) / 1024, v.takes,
                         runs_on(v, device) ? "yes" : "no");

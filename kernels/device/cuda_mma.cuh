@@ -29,19 +29,25 @@ __device__ inline void wait_copies() {
   asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
 }
 
-/// Four 8 x 8 matrices of 16-bit values; lane l gives the address of row l % 8 of matrix l / 8.
-__device__ inline void load_matrices(std::uint32_t (&to)[4], const void* row) {
+/// Four 8 x 8 matrices of 16-bit values; lane l gives the (shared) address of row l % 8 of matrix l / 8.
+__device__ inline void load_matrices(std::uint32_t (&to)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(shared_address(row))
+               : "r"(row)
                : "memory");
 }
+__device__ inline void load_matrices(std::uint32_t (&to)[4], const void* row) {
+  load_matrices(to, shared_address(row));
+}
 /// The same, each matrix transposed.
-__device__ inline void load_matrices_transposed(std::uint32_t (&to)[4], const void* row) {
+__device__ inline void load_matrices_transposed(std::uint32_t (&to)[4], std::uint32_t row) {
   asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];\n"
                : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])
-               : "r"(shared_address(row))
+               : "r"(row)
                : "memory");
+}
+__device__ inline void load_matrices_transposed(std::uint32_t (&to)[4], const void* row) {
+  load_matrices_transposed(to, shared_address(row));
 }
 
 /// c[16, 8] += a[16, 16] * b[16, 8]; T is __nv_bfloat16 or __half.

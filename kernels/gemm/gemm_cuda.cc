@@ -70,7 +70,7 @@ std::string gemm_cuda_provider() {
 
 std::vector<KernelVariant> gemm_variants() {
   std::vector<KernelVariant> rows;
-  if (internal::cublaslt_version() != "none") rows.push_back({"gemm", "cuBLASLt", 80});
+  if (internal::cublaslt_problem().empty()) rows.push_back({"gemm", "cuBLASLt", 80});
   for (const GemmTileRow& tile : kGemmTiles) {
     rows.push_back({"gemm", tile.name, 80, false, tile.shared_bytes, "16-byte aligned operands"});
   }

@@ -51,7 +51,8 @@ void set_gemm_cuda_provider(GemmCudaProvider provider);
 /// "cuBLASLt 13.1.0" or "mma.sync, as cuBLASLt ..."
 [[nodiscard]] std::string gemm_cuda_provider();
 
-/// Rows of the dispatch table, in order of preference.
+/// Rows of the dispatch table in order of preference; cuBLASLt's where it starts on the calling thread's
+/// device.
 [[nodiscard]] std::vector<KernelVariant> gemm_variants();
 
 class CublasLtError : public std::runtime_error {
