@@ -85,11 +85,7 @@ std::string to_json(const RestoreSummary& summary) {
 
 Result<std::unique_ptr<JobRecovery>> JobRecovery::make(Communicator& world, const TrainInputs& inputs,
                                                        Trainer& trainer, const Clock& clock) {
-  const auto open = [&]() -> Result<RecoveryStores> {
-    TS_TRY(check_atom_slices(inputs.model, inputs.plan));
-    return open_recovery_stores(inputs.spec, run_identity(inputs));
-  };
-  Result<RecoveryStores> stores = open();
+  Result<RecoveryStores> stores = open_recovery_stores(inputs.spec, run_identity(inputs));
   TS_TRY(agree(world, stores.ok() ? Status() : stores.status()));
   return std::unique_ptr<JobRecovery>(new JobRecovery(
       world, inputs, trainer, clock, std::move(stores).value(), gather_nodes(world, inputs.spec)));
@@ -165,7 +161,7 @@ Status JobRecovery::restore(std::int64_t least_step) {
   PeerChannel peers(world_);
   const recovery::RestoreOutcome outcome = recovery::restore(peers, request);
   lines_ = outcome.report.lines;
-  if (outcome.status.code() == Code::kNotFound && !other_run.ok()) return other_run;
+  if (!outcome.status.ok() && !other_run.ok()) return other_run;
   TS_TRY(Status(outcome.status));
 
   const recovery::RestoreReport& report = outcome.report;

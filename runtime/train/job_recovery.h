@@ -88,6 +88,10 @@ class JobRecovery {
   }
   [[nodiscard]] bool settled() { return snapshotter_ && snapshotter_->settled(); }
   [[nodiscard]] const SnapshotTotals& totals() const { return totals_; }
+  /// Of this rank's buffers.
+  [[nodiscard]] std::int64_t memory_bytes() const {
+    return Snapshotter::memory(inputs_, nodes_, world_.rank());
+  }
 
  private:
   JobRecovery(Communicator& world, const TrainInputs& inputs, Trainer& trainer, const Clock& clock,

@@ -11,6 +11,7 @@
 #include "recovery/state/store_key.h"
 #include "recovery/store/directory_store.h"
 #include "recovery/store/memory_store.h"
+#include "recovery/store/open_store.h"
 #include "runtime/comm/collectives.h"
 
 namespace tessera::runtime {
@@ -69,7 +70,7 @@ Result<RecoveryStores> open_recovery_stores(const planner::TrainSpec& spec,
     stores.disk = TS_TRY(recovery::DirectoryStore::open(spec.recovery_disk + "/" + stores.node));
   }
   if (!spec.recovery_cloud.empty()) {
-    stores.cloud = TS_TRY(recovery::DirectoryStore::open(spec.recovery_cloud));
+    stores.cloud = TS_TRY(recovery::open_store(spec.recovery_cloud));
   }
   return stores;
 }

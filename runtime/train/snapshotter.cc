@@ -122,6 +122,18 @@ Snapshotter::Snapshotter(Communicator& world, const TrainInputs& inputs, Recover
   worker_ = std::thread([this] { work(); });
 }
 
+std::int64_t Snapshotter::memory(const TrainInputs& inputs, const std::vector<std::string>& nodes,
+                                 Rank rank) {
+  if (!keeps_snapshots(inputs.spec)) return 0;
+  std::int64_t bytes = 0;
+  for (const Piece& piece : place_snapshot(placement_question(inputs, nodes)).pieces) {
+    if (piece.to == rank.value) bytes += piece.bytes();  // kept
+    if (piece.from != piece.to && (piece.to == rank.value || piece.from == rank.value))
+      bytes += piece.bytes();
+  }
+  return 2 * bytes;
+}
+
 Snapshotter::~Snapshotter() {
   {
     const std::lock_guard lock(mutex_);

@@ -57,6 +57,9 @@ class Snapshotter {
   Snapshotter(const Snapshotter&) = delete;
   Snapshotter& operator=(const Snapshotter&) = delete;
 
+  /// Bytes of the buffers of a rank; none where the spec keeps no snapshots. Pure.
+  [[nodiscard]] static std::int64_t memory(const TrainInputs& inputs, const std::vector<std::string>& nodes,
+                                           Rank rank);
   [[nodiscard]] std::string describe() const { return description_; }
   /// Whether a buffer is free; the same on every rank.
   [[nodiscard]] bool can_start() const { return under_way_.size() < slots_.size(); }

@@ -21,6 +21,7 @@
 #include "runtime/model/hf_checkpoint.h"
 #include "runtime/parallel/rank_placement.h"
 #include "runtime/train/agree.h"
+#include "runtime/train/atom_layout.h"
 #include "runtime/train/heartbeat.h"
 #include "runtime/train/job_plan.h"
 #include "runtime/train/job_recovery.h"
@@ -229,12 +230,13 @@ class Run {
       notes_ += fmt::format("warning: passed over a damaged checkpoint:\n{}\n", status.message());
       if (last && !TS_TRY(restore_snapshot(0))) return status;
     }
-    if (resumed_from_.empty() && snapshots && spec_.resume == "latest") {
+    if (!snapshots) return {};
+    if (spec_.resume == "latest") {
       return bad_input({"--resume", "resume", "neither a checkpoint nor a whole snapshot",
                         "a state to go on from",
                         "check --out and the --recovery flags, or start with --resume auto"});
     }
-    return {};
+    return agree(world_, trainer_.start_over());  // a restore that failed may have left pieces
   }
 
   /// Snapshots of an earlier run with this job's name must not be taken for this one's.
@@ -378,7 +380,9 @@ class Run {
     report_.stages = inputs_.plan.max_stages();
     report_.tensor_parallel = inputs_.plan.tensor_parallel;
     heart_.enter(recovery::RankState::kDone);
-    report_.ranks = gather_reports(world_, make_rank_report(world_, trainer_, report_.steps));
+    RankReport mine = make_rank_report(world_, trainer_, report_.steps);
+    if (recovery_) mine.estimated_memory_bytes += recovery_->memory_bytes();
+    report_.ranks = gather_reports(world_, mine);
     if (first()) {
       const Status status = write_durably(spec_.out + "/report.json", to_json(report_));
       if (!status.ok()) log_->say(fmt::format("warning: {}", status.message()));
@@ -450,20 +454,27 @@ std::vector<std::string> gather_hosts(Communicator& launched) {
   return hosts;
 }
 
-/// The ranks in the plan's order; null where they are in it already.
-Result<std::unique_ptr<Communicator>> place_on_hosts(Communicator& launched, const planner::Plan& plan,
-                                                     const std::vector<std::string>& hosts,
+/// The ranks in the plan's order; null where they are in it already. By the names of nodes, or, where those
+/// are not the plan's, by the machines.
+Result<std::unique_ptr<Communicator>> place_on_nodes(Communicator& launched, const planner::Plan& plan,
+                                                     const std::vector<std::string>& nodes,
                                                      const std::string& file) {
   if (file.empty()) return std::unique_ptr<Communicator>();  // flags: ranks in the launcher's order
-  const std::vector<int> ranks = TS_TRY(place_ranks(plan, hosts, file));
-  if (std::ranges::is_sorted(ranks)) return std::unique_ptr<Communicator>();
-  return launched.split(0, ranks[static_cast<std::size_t>(launched.rank().value)]);
+  const std::vector<std::string> hosts = gather_hosts(launched);
+  Result<std::vector<int>> ranks = place_ranks(plan, nodes, file);
+  if (!ranks.ok()) ranks = place_ranks(plan, hosts, file);
+  TS_TRY(Status(ranks.status()));
+  if (std::ranges::is_sorted(ranks.value())) return std::unique_ptr<Communicator>();
+  return launched.split(0, ranks.value()[static_cast<std::size_t>(launched.rank().value)]);
 }
 
 /// Refuses what the ranks of a machine could not hold, before anything of it is allocated.
-Status check_machines(Communicator& world, const TrainInputs& inputs, const std::vector<std::string>& hosts) {
+Status check_machines(Communicator& world, const TrainInputs& inputs, const std::vector<std::string>& hosts,
+                      const std::vector<std::string>& nodes) {
   if (inputs.spec.memory_check == "off") return {};
-  const std::array<std::int64_t, 2> mine = {Trainer::memory(inputs, world.rank()).total(), machine_memory()};
+  const std::array<std::int64_t, 2> mine = {
+      Trainer::memory(inputs, world.rank()).total() + Snapshotter::memory(inputs, nodes, world.rank()),
+      machine_memory()};
   std::vector<RankMemory> ranks;
   for (const auto& bytes : all_gather_bytes(world, as_bytes(mine.data(), std::ssize(mine)))) {
     std::array<std::int64_t, 2> theirs{};
@@ -479,14 +490,14 @@ Result<RunReport> train(Communicator& launched, const planner::TrainSpec& spec, 
                         const Clock& clock) {
   launched.set_deadline(std::chrono::milliseconds(static_cast<std::int64_t>(spec.deadline * 1000)));
   launched.set_busy_wait(spec.busy_wait == "on");
-  // Places go by nodes' names; what a machine holds, by its own.
-  const std::vector<std::string> hosts = gather_nodes(launched, spec);
-  const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size(), uniform_ranks_per_node(hosts));
+  const std::vector<std::string> nodes = gather_nodes(launched, spec);
+  const Result<TrainInputs> inputs = load_train_inputs(spec, launched.size(), uniform_ranks_per_node(nodes));
   TS_TRY(agree(launched, inputs.ok() ? Status() : inputs.status()));
   const std::unique_ptr<Communicator> placed =
-      TS_TRY(place_on_hosts(launched, inputs.value().plan, hosts, spec.plan));
+      TS_TRY(place_on_nodes(launched, inputs.value().plan, nodes, spec.plan));
   Communicator& world = placed ? *placed : launched;
-  TS_TRY(check_machines(world, inputs.value(), gather_hosts(world)));
+  if (keeps_snapshots(spec)) TS_TRY(check_atom_slices(inputs.value().model, inputs.value().plan));
+  TS_TRY(check_machines(world, inputs.value(), gather_hosts(world), gather_nodes(world, spec)));
 
   kernels::ThreadPool pool(static_cast<int>(spec.threads));
   const kernels::ScopedPool installed(pool);

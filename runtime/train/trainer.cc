@@ -348,10 +348,15 @@ std::vector<StatePiece> Trainer::state() {
 }
 
 recovery::StateMeta Trainer::meta(std::int64_t attempt) const {
-  return {steps_done_,      attempt,
-          steps_done_ * inputs_.plan.global_batch,
-          seed_of(inputs_), run_identity(inputs_),
-          inputs_.model};
+  return {steps_done_,           attempt,      steps_done_ * inputs_.plan.global_batch, seed_of(inputs_),
+          run_identity(inputs_), inputs_.model};
+}
+
+Status Trainer::start_over() {
+  steps_done_ = 0;
+  std::ranges::fill(optimizer_.first_moment(), 0.0F);
+  std::ranges::fill(optimizer_.second_moment(), 0.0F);
+  return initialise();
 }
 
 void Trainer::go_on_from(const recovery::StateMeta& meta) {

@@ -110,6 +110,8 @@ class Trainer {
   }
   /// What goes with it.
   [[nodiscard]] recovery::StateMeta meta(std::int64_t attempt) const;
+  /// Step 0 again, whatever the memory holds. Errors are this rank's.
+  [[nodiscard]] Status start_over();
   /// The memory holds the state that `meta` belongs to.
   void go_on_from(const recovery::StateMeta& meta);
 
