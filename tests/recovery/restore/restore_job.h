@@ -3,10 +3,11 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
@@ -64,8 +65,10 @@ class RestoreJob {
     const std::uint64_t key =
         derive_key(derive_key(static_cast<std::uint64_t>(id.step), static_cast<std::uint64_t>(id.attempt)),
                    static_cast<std::uint64_t>(atom));
-    for (std::size_t i = 0; i < bytes.size(); ++i)
-      bytes[i] = static_cast<std::byte>(mix64(key ^ mix64(i)) >> 7);
+    for (std::size_t i = 0; i < bytes.size(); i += 8) {
+      const std::uint64_t word = mix64(key ^ mix64(i));
+      std::memcpy(bytes.data() + i, &word, std::min<std::size_t>(8, bytes.size() - i));
+    }
     return bytes;
   }
 
@@ -97,67 +100,81 @@ class RestoreJob {
     ASSERT_TRUE(written.ok()) << written.status().message();
   }
 
-  struct Outcome {
-    RestoreOutcome of_rank_0;
-    std::vector<std::string> faults;  // of the test: what a rank did not get right
-  };
+  using Change = std::function<void(RestoreRequest&, int rank)>;
 
-  /// Restores on all ranks as threads; checks that outcomes are the same and that each rank got exactly what
-  /// it needs, bit for bit.
-  Outcome restore_all(const std::function<void(RestoreRequest&, int rank)>& change = nullptr,
-                      std::chrono::milliseconds deadline = std::chrono::seconds(60)) {
+  [[nodiscard]] std::vector<int> node_of_ranks() const {
     std::vector<int> node_of;
     for (std::size_t n = 0; n < nodes.size(); ++n) {
       for (int r = 0; r < nodes[n]->ranks; ++r) node_of.push_back(static_cast<int>(n));
     }
-    std::mutex mutex;
-    std::vector<RestoreOutcome> outcomes(node_of.size());
-    Outcome result;
-    runtime::run_local_ranks(static_cast<int>(node_of.size()), [&](runtime::Communicator& comm) {
-      comm.set_deadline(deadline);
-      const int rank = comm.rank().value;
-      TestNode& node = *nodes[static_cast<std::size_t>(node_of[static_cast<std::size_t>(rank)])];
-      RestoreRequest request;
-      request.job = kJob;
-      request.node = node.name;
-      request.memory = node.memory_used;
-      request.disk = node.disk_used;
-      request.cloud = cloud_used;
-      request.table = table;
-      request.needed = rank_needs.contains(rank) ? rank_needs.at(rank) : node.needed;
-      std::map<int, std::vector<std::byte>> got;
-      request.deliver = [&](int atom, Bytes bytes) { got[atom] = {bytes.begin(), bytes.end()}; };
-      if (change) change(request, rank);
-      runtime::PeerChannel peers(comm);
-      RestoreOutcome outcome = restore(peers, request);
-      std::string fault;
-      if (outcome.status.ok()) {
-        for (int atom = 0; atom < table.count(); ++atom) {
-          const bool needs = request.needed.has(atom) && table.bytes(atom) > 0;
-          if (needs != got.contains(atom)) fault = "has not exactly what it needs";
-          if (needs && got[atom] != bytes_of(outcome.report.meta.id(), atom)) fault = "has other bytes";
-        }
-        for (int atom = 0; atom < table.count(); ++atom) {
-          if (outcome.report.checksums[static_cast<std::size_t>(atom)] !=
-              checksum(bytes_of(outcome.report.meta.id(), atom))) {
-            fault = "reports another checksum";
-          }
-        }
+    return node_of;
+  }
+
+  struct OfRank {
+    RestoreOutcome outcome;
+    std::string fault;  // what this rank did not get right; ""
+  };
+
+  /// This rank's part of a restore, and whether it got exactly what it needs, bit for bit.
+  OfRank restore_one(runtime::Communicator& comm, const Change& change = nullptr) {
+    const int rank = comm.rank().value;
+    const int at = node_of_ranks()[static_cast<std::size_t>(rank)];
+    const TestNode& node = *nodes[static_cast<std::size_t>(at)];
+    RestoreRequest request;
+    request.job = kJob;
+    request.node = node.name;
+    request.memory = node.memory_used;
+    request.disk = node.disk_used;
+    request.cloud = cloud_used;
+    request.table = table;
+    request.needed = rank_needs.contains(rank) ? rank_needs.at(rank) : node.needed;
+    std::map<int, std::vector<std::byte>> got;
+    request.deliver = [&](int atom, Bytes bytes) { got[atom] = {bytes.begin(), bytes.end()}; };
+    if (change) change(request, rank);
+    runtime::PeerChannel peers(comm);
+    OfRank result{restore(peers, request), ""};
+    if (!result.outcome.status.ok()) return result;
+    const RestoreReport& report = result.outcome.report;
+    for (int atom = 0; atom < table.count(); ++atom) {
+      const bool needs = request.needed.has(atom) && table.bytes(atom) > 0;
+      const std::vector<std::byte> right = bytes_of(report.meta.id(), atom);
+      if (needs != got.contains(atom)) result.fault = "has not exactly what it needs";
+      if (needs && got[atom] != right) result.fault = "has other bytes";
+      if (report.checksums[static_cast<std::size_t>(atom)] != checksum(right)) {
+        result.fault = "reports another checksum";
       }
-      const std::lock_guard lock(mutex);
-      if (!fault.empty()) result.faults.push_back("rank " + std::to_string(rank) + " " + fault);
-      outcomes[static_cast<std::size_t>(rank)] = std::move(outcome);
+    }
+    return result;
+  }
+
+  struct Outcome {
+    RestoreOutcome of_rank_0;
+    std::vector<std::string> faults;  // what ranks did not get right
+  };
+
+  /// Restores on all ranks as threads; outcomes must be the same.
+  Outcome restore_all(const Change& change = nullptr,
+                      std::chrono::milliseconds deadline = std::chrono::seconds(60)) {
+    std::vector<OfRank> ranks(node_of_ranks().size());
+    runtime::run_local_ranks(static_cast<int>(ranks.size()), [&](runtime::Communicator& comm) {
+      comm.set_deadline(deadline);
+      ranks[static_cast<std::size_t>(comm.rank().value)] = restore_one(comm, change);
     });
-    for (const RestoreOutcome& outcome : outcomes) {
-      const RestoreOutcome& first = outcomes.front();
+    Outcome result;
+    const RestoreOutcome& first = ranks.front().outcome;
+    for (std::size_t rank = 0; rank < ranks.size(); ++rank) {
+      const RestoreOutcome& outcome = ranks[rank].outcome;
       const bool same =
           outcome.status.code() == first.status.code() &&
           outcome.status.message() == first.status.message() && outcome.report.lines == first.report.lines &&
           outcome.report.bytes == first.report.bytes && outcome.report.rounds == first.report.rounds &&
           outcome.report.meta.id() == first.report.meta.id();
-      if (!same) result.faults.emplace_back("ranks report differently");
+      if (!same) result.faults.push_back("rank " + std::to_string(rank) + " reports differently");
+      if (!ranks[rank].fault.empty()) {
+        result.faults.push_back("rank " + std::to_string(rank) + ' ' + ranks[rank].fault);
+      }
     }
-    result.of_rank_0 = std::move(outcomes.front());
+    result.of_rank_0 = first;
     return result;
   }
 

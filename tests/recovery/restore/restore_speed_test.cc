@@ -60,8 +60,8 @@ TEST(RestoreSpeed, LocalPeersAndCloudAtTheSameTime) {
       job.rank_needs[rank] = AtomSet(job.table.count());
       for (int atom = rank % 2; atom < job.table.count(); atom += 2) job.rank_needs[rank].add(atom);
     }
-    // About half a second of each.
-    NodeRates rates{kFast, third / 0.5, kFast, third / 1.0, third / 0.5};
+    // About a second of each.
+    NodeRates rates{kFast, third / 1.0, kFast, third / 2.0, third / 1.0};
     Link disk(rates.disk);
     Link cloud(rates.cloud);
     Link out_a(rates.nic_out);
@@ -90,7 +90,7 @@ TEST(RestoreSpeed, ACloudSharedByAllIsReadOnce) {
     RestoreJob job(4, 2000);
     const auto total = static_cast<double>(job.table.total_bytes());
     job.save(job.cloud, "w", kStep, job.all());
-    const double rate = total / 0.6;
+    const double rate = total / 1.5;
     Link cloud(rate);
     ShapedStore far(job.cloud, {&cloud});
     job.cloud_used = &far;
@@ -111,7 +111,7 @@ TEST(RestoreSpeed, ReceiversPassOn) {
     const auto total = static_cast<double>(job.table.total_bytes());
     job.save(job.nodes[0]->memory, "w", kStep, job.all());
     job.nodes[0]->needed = AtomSet(job.table.count());
-    const double rate = total / 0.6;
+    const double rate = total / 1.5;
     std::vector<std::unique_ptr<Link>> links;
     std::vector<std::unique_ptr<ShapedStore>> shaped;
     for (auto& node : job.nodes) {
