@@ -134,9 +134,12 @@ void PlanOrders::end_running() {
 Status PlanOrders::keep(const NodeSet& nodes, int exit_code) const {
   const std::string folder = key_folder(nodes);
   if (exit_code == kExitNoPlan) return write_durably(folder + "/none", std::string());
-  std::error_code error;
-  if (exit_code == 0) fs::rename(folder + "/plan.part", folder + "/plan.json", error);
-  if (exit_code == 0 && !error) return {};
+  if (exit_code == 0) {
+    static_cast<void>(TS_TRY(planner::read_plan(folder + "/plan.part")));
+    std::error_code error;
+    fs::rename(folder + "/plan.part", folder + "/plan.json", error);
+    return error ? write_failure(folder + "/plan.json", "a plan", error) : Status();
+  }
   return {Code::kUnavailable, fmt::format("{} ended with exit code {}: {}", setup_.program, exit_code,
                                           last_lines(folder + "/log.txt", 2000))};
 }

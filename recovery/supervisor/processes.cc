@@ -73,10 +73,10 @@ std::optional<FoundProcess> parse_stat(pid_t pid, const std::string& stat) {
   FoundProcess found;
   found.pid = pid;
   found.program = stat.substr(open + 1, close - open - 1);
-  char state = 0;
   int group = 0;
   int session = 0;
-  if (std::sscanf(stat.c_str() + close + 1, " %c %d %d %d", &state, &found.parent, &group, &session) != 4) {
+  if (std::sscanf(stat.c_str() + close + 1, " %c %d %d %d", &found.state, &found.parent, &group, &session) !=
+      4) {
     return std::nullopt;
   }
   found.leads_session = session == pid;
@@ -119,6 +119,11 @@ std::optional<int> Child::poll(double now) {
 }
 
 void Child::kill() const { ::kill(pid_, SIGKILL); }
+
+bool process_lives(std::int64_t pid) {
+  const auto found = parse_stat(static_cast<pid_t>(pid), read_all(fmt::format("/proc/{}/stat", pid)));
+  return found && found->state != 'Z' && found->state != 'X';
+}
 
 std::vector<FoundProcess> find_processes(const std::string& name, const std::string& value) {
   const std::string wanted = name + "=" + value;

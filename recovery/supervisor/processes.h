@@ -2,6 +2,7 @@
 /// environment. Linux.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <sys/types.h>
@@ -42,10 +43,14 @@ class Child {
   double deadline_;
 };
 
+/// Whether a process of this machine runs or is stopped; a zombie does neither.
+[[nodiscard]] bool process_lives(std::int64_t pid);
+
 struct FoundProcess {
   pid_t pid = 0;
   pid_t parent = 0;
   bool leads_session = false;
+  char state = 0;       // as ps shows it: R, S, D, T, Z ...
   std::string program;  // as the kernel calls it, at most 15 characters
 };
 /// Living processes whose environment has NAME=VALUE; zombies have none.

@@ -23,6 +23,7 @@ namespace fs = std::filesystem;
 constexpr double kRanksGoneLimit_s = 5;  // scripts/launch/watch_mpirun.sh waits as long
 constexpr double kGentleEnd_s = 5;
 constexpr double kLookForProcesses_s = 1;
+constexpr double kLookForNotices_s = 0.5;
 constexpr int kMisses = 3;  // probes in a row that a node in use may leave unanswered
 constexpr int kExitUserError = 2;
 constexpr int kExitNoProgram = 127;
@@ -263,8 +264,20 @@ Status Supervisor::watch_heartbeats() {
     event.steps_left = beat.steps - beat.step;
     TS_TRY(give(event));
   }
-  const bool may_hang = job().state != JobState::kStopping;
-  if (const std::optional<Hang> hang = hang_->hang(now()); hang && may_hang) {
+  if (job().state == JobState::kStopping) return {};
+  if (setup_.mode == LaunchMode::kLocal) {
+    // mpirun takes seconds to end what is left. A rank that ends before it trains may have something to say
+    // about its input, which the exit code tells.
+    for (const Heartbeat& beat : beats) {
+      const bool early = beat.state == RankState::kStarting || beat.state == RankState::kRestoring;
+      if (early || beat.state == RankState::kDone || process_lives(beat.pid)) continue;
+      Event event;
+      event.kind = EventKind::kRankDied;
+      event.node = node_number(beat.node);
+      return give(event, fmt::format("rank {} (process {}) at step {}", beat.rank, beat.pid, beat.step));
+    }
+  }
+  if (const std::optional<Hang> hang = hang_->hang(now())) {
     Event event;
     event.kind = EventKind::kRankHung;
     event.node = node_number(hang->last.node);
@@ -374,10 +387,11 @@ Status Supervisor::watch_notices() {
       if (meant && !known) TS_TRY(notice(static_cast<int>(n), answer.value()));
     }
   }
-  if (!due("notices", setup_.notice_interval_s)) return {};
-  if (setup_.metadata.cloud != Cloud::kNone && !metadata_.valid()) {
+  if (setup_.metadata.cloud != Cloud::kNone && !metadata_.valid() &&
+      due("metadata", setup_.notice_interval_s)) {
     metadata_ = std::async(std::launch::async, ask_for_notice, setup_.metadata, wall());
   }
+  if (!due("notices", kLookForNotices_s)) return {};
   for (const auto& [name, what] : read_notices(setup_.state)) {
     const int n = node_number(name);
     if (n >= 0) TS_TRY(notice(n, what));

@@ -261,6 +261,7 @@ tessera::tools::Command add_run_command(CLI::App& app) {
   options->app = &app;
   Options& o = *options;
   app.allow_extras();
+  app.option_defaults()->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
   app.add_option("--cluster", o.cluster, "cluster.json: the nodes, spares and on-demand nodes too")
       ->type_name("FILE");
   app.add_option("--model", o.model, "config.json of a LlamaForCausalLM, or a directory")->type_name("PATH");
@@ -268,8 +269,12 @@ tessera::tools::Command add_run_command(CLI::App& app) {
   app.add_option("--state", o.state, "directory of the job, seen by every node; the same one goes on with it")
       ->type_name("DIR");
   app.add_option("--profile", o.profile, "profile.json, for the planner")->type_name("FILE");
-  app.add_option("--spare", o.spares, "nodes that are kept for lost ones")->type_name("NAME")->delimiter(',');
+  app.add_option("--spare", o.spares, "nodes that are kept for lost ones")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
+      ->type_name("NAME")
+      ->delimiter(',');
   app.add_option("--on-demand", o.on_demand, "nodes that --order brings when too few are left")
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll)
       ->type_name("NAME")
       ->delimiter(',');
   app.add_option(

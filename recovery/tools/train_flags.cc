@@ -17,9 +17,9 @@ Status set_flag(TrainSpec& spec, const std::string& flag, const std::vector<std:
     std::string name = flag.substr(std::min(flag.size(), flag.find_first_not_of('-')));
     std::ranges::replace(name, '-', '_');
     const std::string nearest = planner::nearest_train_option(name);
-    return bad_input(
-        {"command line", "", flag, "a flag of tessera-run, or after -- one of tessera-train",
-         nearest.empty() ? "tessera-run --help and tessera-train --help list them" : "did you mean the flag for " + nearest + "?"});
+    return bad_input({"command line", "", flag, "a flag of tessera-run, or after -- one of tessera-train",
+                      nearest.empty() ? "tessera-run --help and tessera-train --help list them"
+                                      : "did you mean the flag for " + nearest + "?"});
   }
   if (values.empty() || (values.size() > 1 && option->kind != planner::OptionKind::kList)) {
     return bad_input(
