@@ -32,10 +32,6 @@ void Completions::wait(std::chrono::microseconds limit) {
   event_.wait_for(lock, limit, [&] { return !ready_.empty() || error_ != nullptr; });
 }
 
-WorkQueue::WorkQueue(int threads, Completions& completions) : completions_(completions) {
-  for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });
-}
-
 WorkQueue::~WorkQueue() {
   {
     const std::lock_guard lock(mutex_);
@@ -49,6 +45,10 @@ WorkQueue::~WorkQueue() {
 void WorkQueue::add(Task task) {
   const std::lock_guard lock(mutex_);
   tasks_.push_back(std::move(task));
+  const bool all_busy = static_cast<std::size_t>(waiting_) < tasks_.size();
+  if (all_busy && threads_.size() < static_cast<std::size_t>(most_threads_)) {
+    threads_.emplace_back([this] { work(); });
+  }
   event_.notify_one();
 }
 
@@ -57,7 +57,9 @@ void WorkQueue::work() {
     Task task;
     {
       std::unique_lock lock(mutex_);
+      ++waiting_;
       event_.wait(lock, [&] { return stopping_ || !tasks_.empty(); });
+      --waiting_;
       if (stopping_) return;
       task = std::move(tasks_.front());
       tasks_.pop_front();

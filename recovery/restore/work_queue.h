@@ -35,7 +35,8 @@ class WorkQueue {
   /// Runs on a thread of the queue; what it returns runs in Completions::run().
   using Task = std::function<std::function<void()>()>;
 
-  WorkQueue(int threads, Completions& completions);
+  /// Threads start when there is work for them.
+  WorkQueue(int threads, Completions& completions) : completions_(completions), most_threads_(threads) {}
   /// Drops what has not begun, waits for what has.
   ~WorkQueue();
   WorkQueue(const WorkQueue&) = delete;
@@ -46,9 +47,11 @@ class WorkQueue {
   void work();
 
   Completions& completions_;
+  int most_threads_;
   std::mutex mutex_;
   std::condition_variable event_;
   std::deque<Task> tasks_;
+  int waiting_ = 0;  // threads
   bool stopping_ = false;
   std::vector<std::thread> threads_;
 };
