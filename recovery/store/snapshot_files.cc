@@ -33,13 +33,19 @@ Result<std::string> read_text(Store& store, const std::string& key) {
   return text;
 }
 
-Result<SnapshotManifest> read_manifest(Store& store, const std::string& job, const std::string& key) {
+Result<SnapshotManifest> read_manifest_once(Store& store, const std::string& job, const std::string& key) {
   const std::string text = TS_TRY(read_text(store, key));
   SnapshotManifest manifest =
       TS_TRY(parse_snapshot_manifest(text, fmt::format("{}: {}", store.describe(), key)));
   const std::string own = manifest_key(manifest.job, manifest.meta.step, manifest.writer);
   if (manifest.job != job || own != key) return damaged(store, key, "the manifest of " + own, "its own");
   return manifest;
+}
+
+/// What a link has spoilt, or was replaced between size and read, comes right the second time.
+Result<SnapshotManifest> read_manifest(Store& store, const std::string& job, const std::string& key) {
+  Result<SnapshotManifest> manifest = read_manifest_once(store, job, key);
+  return manifest.status().code() == Code::kDataLoss ? read_manifest_once(store, job, key) : manifest;
 }
 
 /// What differs between two manifests that say they are of one snapshot; "" when nothing does.
@@ -137,13 +143,16 @@ Status read_atom(Store& store, const std::string& job, const StoredSnapshot& sna
   const std::string name = to_string(snapshot.table.at(atom));
   const std::string folder = step_folder(job, snapshot.meta.step);
   Status status(Code::kNotFound, fmt::format("{}: {} holds no {}", store.describe(), folder, name));
+  constexpr int kReads = 2;  // what a link has spoilt comes right the second time
   for (const StoredAtom& place : snapshot.places[static_cast<std::size_t>(atom)]) {
-    status = store.read(folder + place.object, place.offset, into);
-    if (!status.ok()) continue;
-    const std::uint64_t found = checksum(into);
-    if (found == place.xxh64) return {};
-    status = damaged(store, folder + place.object, fmt::format("{} of XXH64 {:016x}", name, found),
-                     fmt::format("XXH64 {:016x}", place.xxh64));
+    for (int i = 0; i < kReads; ++i) {
+      status = store.read(folder + place.object, place.offset, into);
+      if (!status.ok()) break;
+      const std::uint64_t found = checksum(into);
+      if (found == place.xxh64) return {};
+      status = damaged(store, folder + place.object, fmt::format("{} of XXH64 {:016x}", name, found),
+                       fmt::format("XXH64 {:016x}", place.xxh64));
+    }
   }
   // A place that the manifest names and that is gone is lost data, not an atom that nobody has.
   if (snapshot.held.has(atom) && status.code() == Code::kNotFound) return {Code::kDataLoss, status.message()};

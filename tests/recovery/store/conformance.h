@@ -23,6 +23,7 @@
 #include "algos/base/random.h"
 #include "recovery/state/store_key.h"
 #include "recovery/store/store.h"
+#include "tests/recovery/store/store_test.h"
 
 namespace tessera::recovery {
 
@@ -42,39 +43,6 @@ struct StoreKind {
   std::function<std::unique_ptr<StorePlace>()> make;
 };
 inline void PrintTo(const StoreKind& kind, std::ostream* out) { *out << kind.name; }
-
-inline std::vector<std::byte> random_bytes(std::uint64_t seed, std::size_t size) {
-  std::vector<std::byte> bytes(size);
-  for (std::size_t i = 0; i < size; i += 8) {
-    const std::uint64_t word = mix64(derive_key(seed, i));
-    std::memcpy(bytes.data() + i, &word, std::min<std::size_t>(8, size - i));
-  }
-  return bytes;
-}
-
-inline Status put_bytes(Store& store, const std::string& key, const std::vector<std::byte>& bytes) {
-  const Bytes piece = bytes;
-  return store.put(key, {&piece, 1});
-}
-
-inline Result<std::vector<std::byte>> read_all(Store& store, const std::string& key) {
-  std::vector<std::byte> bytes(static_cast<std::size_t>(TS_TRY(store.size(key))));
-  TS_TRY(store.read(key, 0, bytes));
-  return bytes;
-}
-
-inline std::vector<std::string> keys_of(Store& store, const std::string& prefix = "") {
-  const auto keys = store.list(prefix);
-  EXPECT_TRUE(keys.ok()) << keys.status().message();
-  return keys.ok() ? keys.value() : std::vector<std::string>();
-}
-
-#define EXPECT_OK(expression)                                                                 \
-  do {                                                                                        \
-    const auto expect_ok_result = (expression);                                               \
-    EXPECT_TRUE(expect_ok_result.ok())                                                        \
-        << #expression << ": " << ::tessera::internal::status_of(expect_ok_result).message(); \
-  } while (false)
 
 /// An object that proves its own wholeness: a seed, and as many bytes after it as the seed says.
 inline std::vector<std::byte> self_proving(std::uint64_t seed, std::size_t most) {

@@ -1,9 +1,7 @@
 // Directory and node memory: the conformance suite, and what only stores of files can get wrong.
-#include <csignal>
 #include <filesystem>
 #include <fstream>
 #include <sys/mount.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include <gmock/gmock.h>
@@ -132,26 +130,6 @@ TEST(DirectoryStore, GoesOnAfterItsFolderWasEmptied) {
   EXPECT_OK(put_bytes(*store, "job/a", random_bytes(1, 10)));
   EXPECT_EQ(keys_of(*store), std::vector<std::string>{"job/a"});
 }
-
-/// write() past this many bytes fails with EFBIG, as it does with ENOSPC on a full disk.
-class FileSizeLimit {
- public:
-  explicit FileSizeLimit(rlim_t bytes) : handler_(std::signal(SIGXFSZ, SIG_IGN)) {
-    ::getrlimit(RLIMIT_FSIZE, &before_);
-    const rlimit small{bytes, before_.rlim_max};
-    ::setrlimit(RLIMIT_FSIZE, &small);
-  }
-  FileSizeLimit(const FileSizeLimit&) = delete;
-  FileSizeLimit& operator=(const FileSizeLimit&) = delete;
-  ~FileSizeLimit() {
-    ::setrlimit(RLIMIT_FSIZE, &before_);
-    std::signal(SIGXFSZ, handler_);
-  }
-
- private:
-  rlimit before_{};
-  sighandler_t handler_;
-};
 
 void expect_that_a_failed_put_changes_nothing(Store& store, const std::string& root) {
   const std::vector<std::byte> former = random_bytes(1, 1000);
