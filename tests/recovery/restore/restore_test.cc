@@ -300,6 +300,23 @@ TEST(Restore, SmallWindows) {
   }
 }
 
+/// One node after the other loses everything: what a node received serves the others at the next loss.
+TEST(Restore, NodesComeAndGoWithoutTheCloud) {
+  RestoreJob job(4);
+  for (std::size_t n = 0; n < 4; ++n) job.nodes[n]->ranks = 1 + static_cast<int>(n) % 2;
+  job.save(job.nodes[0]->memory, "w", kNew, job.atoms(0, 12));
+  job.save(job.nodes[1]->memory, "w", kNew, job.atoms(12, job.table.count()));
+  expect_restored(job.restore_all(), kNew);
+  for (int loss = 0; loss < 12; ++loss) {
+    TestNode& node = *job.nodes[static_cast<std::size_t>(loss % 4)];
+    node.memory.objects().clear();
+    const auto outcome = job.restore_all();
+    expect_restored(outcome, kNew);
+    const std::int64_t total = job.table.total_bytes();
+    EXPECT_EQ(outcome.of_rank_0.report.bytes, (SourceBytes{3 * total, 0, total, 0, 0}));
+  }
+}
+
 // ---- stores that fail
 
 TEST(Restore, AListingThatFailsLeavesTheStoreOut) {
