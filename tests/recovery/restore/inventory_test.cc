@@ -105,9 +105,9 @@ TEST(Inventory, TheChecksumOfMostStoresIsBelieved) {
   EXPECT_TRUE(snapshots[0].held(1)[0].memory.has(4));
   EXPECT_FALSE(snapshots[0].held(1)[0].disk.has(4));
   EXPECT_THAT(lines,
-              ElementsAre("disk of node a: a manifest is left out: left out",
+              ElementsAre("the cloud: a manifest is left out: left out",
                           "memory of node a: a manifest is left out: left out",
-                          "the cloud: a manifest is left out: left out",
+                          "disk of node a: a manifest is left out: left out",
                           "layer 0, slice 1, first_moment of step 200 of attempt 1: disk of node a names "
                           "another checksum than most stores; not used"));
 }
