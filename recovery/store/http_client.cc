@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <cerrno>
+#include <csignal>
 #include <cstring>
+#include <ctime>
 #include <curl/curl.h>
 #include <new>
 #include <utility>
@@ -21,6 +24,35 @@ void start_library_once() {
   static const CURLcode code = curl_global_init(CURL_GLOBAL_DEFAULT);
   TS_REQUIRE(code == CURLE_OK, code);
 }
+
+/// A connection that the server has closed must not end the process: OpenSSL writes to it without
+/// MSG_NOSIGNAL, and libcurl ignores the signal only where it may change the whole process's handlers.
+class SigpipeBlocked {
+ public:
+  SigpipeBlocked() {
+    sigset_t pending;
+    sigpending(&pending);
+    was_pending_ = sigismember(&pending, SIGPIPE) == 1;
+    sigemptyset(&sigpipe_);
+    sigaddset(&sigpipe_, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &sigpipe_, &before_);
+  }
+  SigpipeBlocked(const SigpipeBlocked&) = delete;
+  SigpipeBlocked& operator=(const SigpipeBlocked&) = delete;
+  ~SigpipeBlocked() {
+    const timespec now{};
+    if (!was_pending_) {
+      while (sigtimedwait(&sigpipe_, nullptr, &now) < 0 && errno == EINTR) {
+      }
+    }
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+
+ private:
+  sigset_t sigpipe_{};
+  sigset_t before_{};
+  bool was_pending_ = false;
+};
 
 /// What curl's callbacks work on during one request.
 struct Exchange {
@@ -179,7 +211,7 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
   curl_easy_setopt(handle, CURLOPT_HTTPHEADER, headers.get());
   curl_easy_setopt(handle, CURLOPT_CONNECTTIMEOUT_MS, milliseconds(limits_.connect));
   curl_easy_setopt(handle, CURLOPT_TIMEOUT_MS, milliseconds(limits_.request));
-  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, 1024L);
+  curl_easy_setopt(handle, CURLOPT_LOW_SPEED_LIMIT, request.slow_answer ? 0L : 1024L);
   curl_easy_setopt(handle, CURLOPT_LOW_SPEED_TIME, std::max(1L, milliseconds(limits_.stall) / 1000));
   curl_easy_setopt(handle, CURLOPT_WRITEFUNCTION, take_body);
   curl_easy_setopt(handle, CURLOPT_WRITEDATA, &exchange);
@@ -199,7 +231,10 @@ Result<HttpResponse> HttpClient::send(const HttpRequest& request) {
   }
   curl_easy_setopt(handle, CURLOPT_CUSTOMREQUEST, request.method.c_str());
 
-  const CURLcode code = curl_easy_perform(handle);
+  const CURLcode code = [handle] {
+    const SigpipeBlocked blocked;
+    return curl_easy_perform(handle);
+  }();
   long status = 0;
   curl_easy_getinfo(handle, CURLINFO_RESPONSE_CODE, &status);
   // After a failure the connection may be in the middle of an answer: curl has closed it, the handle stays

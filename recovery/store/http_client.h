@@ -29,6 +29,7 @@ struct HttpRequest {
   std::vector<std::string> headers;  // "name: value"
   std::span<const Bytes> body;       // one piece after the other; sent by PUT and POST
   std::span<std::byte> into;         // the body of an answer of 200 or 206 goes here, not into text
+  bool slow_answer = false;  // the server may work for minutes before it answers: the stall limit is off
 };
 
 struct HttpResponse {

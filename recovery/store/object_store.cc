@@ -219,8 +219,8 @@ class S3Store final : public Store {
   }
 
   [[nodiscard]] Result<S3ListPage> list_page(std::string_view prefix, const std::string& token) {
-    S3Request get = request("GET", "");
-    get.key = "";
+    S3Request get;
+    get.method = "GET";
     get.query = {{"list-type", "2"},
                  {"encoding-type", "url"},
                  {"prefix", prefix_ + std::string(prefix)},
@@ -317,6 +317,7 @@ class S3Store final : public Store {
     xml += "</CompleteMultipartUpload>";
     S3Request post = request("POST", key);
     post.query = {{"uploadId", id}};
+    post.slow_answer = true;                         // the server puts the parts together
     post.check = [](const HttpResponse& response) {  // an answer of 200 may still hold an error
       if (is_s3_document(response.text, "CompleteMultipartUploadResult")) return Status();
       return unavailable("no completion: " + parse_s3_error(response.text).code);

@@ -133,6 +133,7 @@ Result<HttpResponse> S3Client::send_once(const S3Request& request, const std::st
   http.url = fmt::format("{}{}{}{}", endpoint_.origin, to_sign.path, query.empty() ? "" : "?", query);
   http.body = request.body;
   http.into = request.into;
+  http.slow_answer = request.slow_answer;
   for (const auto& [name, value] : to_sign.headers) http.headers.push_back(name + ": " + value);
   to_sign.headers.emplace_back("host", endpoint_.host);  // which libcurl writes itself
   const SigV4Scope scope{settings_.region, kService, time};

@@ -24,6 +24,7 @@ struct S3Request {
   Fields headers;
   std::span<const Bytes> body;
   std::span<std::byte> into;
+  bool slow_answer = false;  // as HttpRequest's
   /// Judges an answer of 2xx. kUnavailable and kDataLoss: try again, other failures are final.
   std::function<Status(const HttpResponse&)> check;
 };

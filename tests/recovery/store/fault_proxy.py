@@ -30,6 +30,7 @@ FAULTS = {
     "garbage": "bytes that are not HTTP", "empty": "200 without a body", "half_xml": "half the body as a whole answer",
     "error_in_200": "200 with an error document", "echo": "403 that says back all the request's headers",
     "gone": "forwarded, then 404 NoSuchUpload", "wrong_range": "206 with another Content-Range", "ignore_range": "the whole object as 200", "slow": "8 MB/s",
+    "think": "answers after 3 s",
 }
 CODES = {"500": "InternalError", "502": "", "503": "SlowDown", "504": "", "429": "TooManyRequests",
          "507": "QuotaExceeded", "403": "AccessDenied", "400": "InvalidArgument"}
@@ -179,6 +180,8 @@ class Proxy:
         status, answer, content, head_length = await self.forward(method, target, headers, body)
         if fault == "reset_after":
             raise Reset
+        if fault == "think":
+            await asyncio.sleep(3)
         if fault == "gone":
             return error("404 Not Found", "NoSuchUpload")
         if fault == "empty":

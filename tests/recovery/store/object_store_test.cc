@@ -273,6 +273,13 @@ TEST_F(FaultTest, AnUploadWhoseEndWasNotHeardIsDoneAgain) {
   EXPECT_THAT(status.message(), HasSubstr("NoSuchUpload"));
 }
 
+// A server takes its time to put the parts together; longer here than the stall timeout of 1 s.
+TEST_F(FaultTest, ASlowEndOfAnUploadIsNoStall) {
+  server().tell("fault think 1 POST uploadId=");
+  EXPECT_OK(put_large());
+  EXPECT_EQ(server().count("POST uploadId="), 1);
+}
+
 TEST_F(FaultTest, ASlowLinkIsNoStall) {
   server().tell("fault slow 1000 GET there-large");
   EXPECT_OK(run("read in ranges"));
@@ -374,6 +381,12 @@ TEST_F(ObjectStoreTest, HttpsNeedsACertificateThatIsVouchedFor) {
   const auto read = read_all(*store, "a");
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read.value(), large_);
+  // Every connection is reset in the middle of the upload; SIGPIPE, as it is by default, must not end the
+  // process.
+  EXPECT_EQ(proxy->ask("fault reset 1000 PUT"), "ok");
+  EXPECT_EQ(put_bytes(*store, "b", large_).code(), Code::kUnavailable);
+  EXPECT_EQ(proxy->ask("clear"), "ok");
+  EXPECT_OK(put_bytes(*store, "b", large_));
   options.ca_bundle = folder.path() + "/absent.pem";
   EXPECT_EQ(put_bytes(*open_s3(url_, options), "a", small_).code(), Code::kInvalidArgument);
 }
