@@ -107,9 +107,12 @@ void swiglu_backward_cuda(T* d_gate_up, T* y_out, const T* dy, const T* gate_up,
 
 template void swiglu_forward_cuda(float*, const float*, std::int64_t, std::int64_t, CudaStream);
 template void swiglu_forward_cuda(Bf16*, const Bf16*, std::int64_t, std::int64_t, CudaStream);
+template void swiglu_forward_cuda(F16*, const F16*, std::int64_t, std::int64_t, CudaStream);
 template void swiglu_backward_cuda(float*, float*, const float*, const float*, std::int64_t, std::int64_t,
                                    CudaStream);
 template void swiglu_backward_cuda(Bf16*, Bf16*, const Bf16*, const Bf16*, std::int64_t, std::int64_t,
+                                   CudaStream);
+template void swiglu_backward_cuda(F16*, F16*, const F16*, const F16*, std::int64_t, std::int64_t,
                                    CudaStream);
 
 }  // namespace tessera::kernels

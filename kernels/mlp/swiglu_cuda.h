@@ -1,4 +1,4 @@
-/// SwiGLU on the GPU: the formulas of swiglu.h, storage T (float or Bf16), arithmetic in fp32.
+/// SwiGLU on the GPU: the formulas of swiglu.h, storage T (float, Bf16 or F16), arithmetic in fp32.
 ///
 /// Shapes    gate_up, d_gate_up: [T, 2F]; y, y_out, dy: [T, F]; y_out may be null; d_gate_up may alias
 ///           gate_up.

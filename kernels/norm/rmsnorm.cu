@@ -179,9 +179,13 @@ template void rmsnorm_forward_cuda(float*, float*, float*, const float*, const f
                                    std::int64_t, std::int64_t, float, CudaStream);
 template void rmsnorm_forward_cuda(Bf16*, float*, Bf16*, const Bf16*, const Bf16*, const Bf16*, std::int64_t,
                                    std::int64_t, float, CudaStream);
+template void rmsnorm_forward_cuda(F16*, float*, F16*, const F16*, const F16*, const F16*, std::int64_t,
+                                   std::int64_t, float, CudaStream);
 template void rmsnorm_backward_cuda(float*, float*, const float*, const float*, const float*, const float*,
                                     std::int64_t, std::int64_t, float*, CudaStream);
 template void rmsnorm_backward_cuda(float*, float*, const Bf16*, const Bf16*, const float*, const Bf16*,
+                                    std::int64_t, std::int64_t, float*, CudaStream);
+template void rmsnorm_backward_cuda(float*, float*, const F16*, const F16*, const float*, const F16*,
                                     std::int64_t, std::int64_t, float*, CudaStream);
 
 }  // namespace tessera::kernels

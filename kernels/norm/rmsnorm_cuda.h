@@ -1,8 +1,9 @@
-/// RMSNorm on the GPU: the formulas of rmsnorm.h, storage T (float or Bf16), arithmetic in fp32.
+/// RMSNorm on the GPU: the formulas of rmsnorm.h, storage T (float, Bf16 or F16), arithmetic in fp32.
 ///
 /// Shapes    y, residual, update, sum: [T, D] of T; w: [D] of T; rstd: [T] float; dw: [D] float, added into.
 ///           dx is [T, D] float, added into: the gradient of the residual stream stays in fp32.
-/// Paths     rows are kept in registers, 16 bytes an access, up to D = 16384 (bf16) or 8192 (fp32) when D is
+/// Paths     rows are kept in registers, 16 bytes an access, up to D = 16384 (16 bits) or 8192 (fp32) when D
+/// is
 ///           a multiple of the access and pointers are 16-byte aligned; else value by value, reading the row
 ///           twice.
 /// Sums      in a fixed order: the result repeats bit for bit. dw: strips of rows, then over the strips in

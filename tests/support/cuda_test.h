@@ -98,4 +98,8 @@ inline constexpr double kRounding = std::is_same_v<T, float>          ? 0x1p-24
                                     : std::is_same_v<T, kernels::F16> ? 0x1p-11
                                                                       : 0x1p-8;
 
+/// What storing a value below the format's normal numbers costs, absolutely.
+template <class T>
+inline constexpr double kVanishing = std::is_same_v<T, kernels::F16> ? 0x1p-25 : 1e-37;
+
 }  // namespace tessera::testing_support

@@ -19,6 +19,7 @@ namespace {
 
 using testing_support::floats;
 using testing_support::kRounding;
+using testing_support::kVanishing;
 using testing_support::OnDevice;
 using testing_support::stored;
 using testing_support::uniform_floats;
@@ -51,7 +52,7 @@ void expect_right(std::int64_t tokens, std::int64_t width, std::int64_t shift, b
   const std::vector<float> got = floats((in_place ? d_gate_up : d_d).download());
   const std::vector<float> y_again = in_place ? y : floats(again.download());
   for (std::size_t i = 0; i < n; ++i) {
-    const double bound = (24 * kU + kRounding<T>)*std::abs(y_ref[i]) + 1e-30;
+    const double bound = (24 * kU + kRounding<T>)*std::abs(y_ref[i]) + kVanishing<T>;
     ASSERT_NEAR(y[i + pad], y_ref[i], bound) << i;
     ASSERT_NEAR(y_again[i + pad], y_ref[i], bound) << i;
   }
@@ -64,8 +65,9 @@ void expect_right(std::int64_t tokens, std::int64_t width, std::int64_t shift, b
       const double s = 1 / (1 + std::exp(-static_cast<double>(gate_up[gate_at])));
       const double largest = g * std::abs(static_cast<double>(gate_up[up_at])) * s * (1 + z);
       ASSERT_NEAR(got[gate_at + pad], d_ref[gate_at],
-                  24 * kU * largest + kRounding<T> * std::abs(d_ref[gate_at]) + 1e-30);
-      ASSERT_NEAR(got[up_at + pad], d_ref[up_at], (24 * kU + kRounding<T>)*std::abs(d_ref[up_at]) + 1e-30);
+                  24 * kU * largest + kRounding<T> * std::abs(d_ref[gate_at]) + kVanishing<T>);
+      ASSERT_NEAR(got[up_at + pad], d_ref[up_at],
+                  (24 * kU + kRounding<T>)*std::abs(d_ref[up_at]) + kVanishing<T>);
     }
   }
 }
@@ -82,6 +84,7 @@ void every_path() {
 
 TEST(SwigluCuda, Fp32AgreesWithTheOracleOnEveryPath) { every_path<float>(); }
 TEST(SwigluCuda, Bf16AgreesWithTheOracleOnEveryPath) { every_path<Bf16>(); }
+TEST(SwigluCuda, Fp16AgreesWithTheOracleOnEveryPath) { every_path<F16>(); }
 
 TEST(SwigluCuda, NoTokensIsANoOp) {
   swiglu_forward_cuda<float>(nullptr, nullptr, 0, 8, nullptr);
