@@ -203,6 +203,8 @@ std::vector<Field> make_fields() {
   t.choice("recovery_sources", &S::recovery_sources, {"nearest", "cloud"},
            "where a restore may read: nearest = the node, then peers, then the cloud; cloud = there alone, to "
            "compare");
+  t.real("recovery_cloud_gb_per_s", &S::recovery_cloud_gb_per_s, 1e-6, 1e6, false,
+         "GB/s that one node gets from the cloud, to plan restores; between nodes node_link_gb_per_s counts");
   t.text("node_name", &S::node_name, "letters, digits, '.', '_' and '-'",
          "name of the node a rank runs on; empty = TESSERA_NODE, or the host's name");
 

@@ -92,6 +92,7 @@ struct TrainSpec {
   std::int64_t recovery_spare_copies = 0;   // further ones, in memory that nodes have left
   std::string recovery_job;                 // empty: a name made of what makes the run the same run
   std::string recovery_sources = "nearest";
+  double recovery_cloud_gb_per_s = 0.25;    // GB/s that one node gets from the cloud
   std::string node_name;                    // empty: TESSERA_NODE, or the host's name
 
   // What is printed.

@@ -145,6 +145,9 @@ Status JobRecovery::restore(std::int64_t least_step) {
   request.disk = stores_.disk.get();
   request.cloud = stores_.cloud.get();
   request.cloud_only = inputs_.spec.recovery_sources == "cloud";
+  constexpr double kGiga = 1e9;
+  request.rates.nic_in = request.rates.nic_out = inputs_.spec.node_link_gb_per_s * kGiga;
+  request.rates.cloud = inputs_.spec.recovery_cloud_gb_per_s * kGiga;
   request.table = atom_table(inputs_.model);
   request.needed = landing.needed();
   Status other_run;
