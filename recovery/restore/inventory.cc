@@ -170,10 +170,10 @@ std::vector<Snapshot> merge(std::vector<StoreListing> listings, const std::vecto
   for (StoreListing& listing : listings) {
     const std::string who = to_string(listing.holder, nodes);
     if (!listing.status.ok()) {
-      lines.push_back(fmt::format("{} cannot be listed: {}", who, listing.status.message()));
+      lines.push_back(fmt::format("{} cannot be listed: {}", who, one_line(listing.status.message())));
     }
     for (const Status& refused : listing.contents.refused) {
-      lines.push_back(fmt::format("{}: a manifest is left out: {}", who, refused.message()));
+      lines.push_back(fmt::format("{}: a manifest is left out: {}", who, one_line(refused.message())));
     }
     for (StoredSnapshot& stored : listing.contents.snapshots) {
       Snapshot& snapshot = by_identity[identity_text(stored)];
@@ -203,6 +203,19 @@ int newest_complete(std::span<const Snapshot> snapshots) {
 std::string to_string(const Holder& holder, const std::vector<std::string>& nodes) {
   if (holder.node == kCloudNode) return "the cloud";
   return fmt::format("{} of node {}", tier_name(holder.tier), nodes[at(holder.node)]);
+}
+
+std::string one_line(const std::string& message) {
+  std::string line;
+  for (const char c : message.substr(0, message.find("\n  remedy"))) {
+    if (c == '\n') {
+      line += ';';
+    } else if (c != ' ' || !line.ends_with(' ')) {
+      if (line.ends_with(';') && c != ' ') line += ' ';
+      line += c;
+    }
+  }
+  return line;
 }
 
 }  // namespace tessera::recovery

@@ -64,4 +64,7 @@ struct Snapshot {
 /// "memory of node a", "the cloud".
 [[nodiscard]] std::string to_string(const Holder& holder, const std::vector<std::string>& nodes);
 
+/// A message for a journal: a Complaint's screen as one line, without its remedy.
+[[nodiscard]] std::string one_line(const std::string& message);
+
 }  // namespace tessera::recovery

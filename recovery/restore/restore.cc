@@ -413,7 +413,7 @@ class Attempt {
   void publish() {
     const Status status = landing_.publish();
     ByteWriter out;
-    out.text(status.message());
+    out.text(one_line(status.message()));
     const auto all = peers_.all_gather(std::move(out).take());
     for (std::size_t rank = 0; rank < all.size(); ++rank) {
       const std::string message = ByteReader(all[rank]).text();
@@ -447,7 +447,8 @@ void keep_own(std::vector<Snapshot>& snapshots, const RestoreRequest& request,
       status = request.accept(snapshot.meta);
     }
     if (!status.ok()) {
-      lines.push_back(fmt::format("{} is left out: {}", to_string(snapshot.meta.id()), status.message()));
+      lines.push_back(
+          fmt::format("{} is left out: {}", to_string(snapshot.meta.id()), one_line(status.message())));
     }
     return !status.ok();
   });

@@ -160,7 +160,7 @@ class Round {
   }
 
   void fail(Holder holder, int atom, int node, const Status& status) {
-    result_.failures.push_back({holder, atom, node, is_lasting(status), status.message()});
+    result_.failures.push_back({holder, atom, node, is_lasting(status), one_line(status.message())});
   }
 
   // ---- on any thread
@@ -216,7 +216,8 @@ class Round {
         arrived_[atom] = landed.value();
       } else {
         result_.notes.push_back(fmt::format("node {} does not keep {}: {}", request_.node,
-                                            to_string(snapshot_.table.at(atom)), landed.status().message()));
+                                            to_string(snapshot_.table.at(atom)),
+                                            one_line(landed.status().message())));
         arrived_[atom] = std::nullopt;
       }
       std::int64_t& sum = fetch.fetch.tier == Tier::kCloud  ? result_.fetched.cloud

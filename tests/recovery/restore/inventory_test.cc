@@ -112,5 +112,12 @@ TEST(Inventory, TheChecksumOfMostStoresIsBelieved) {
                           "another checksum than most stores; not used"));
 }
 
+TEST(Inventory, AComplaintBecomesOneLine) {
+  const Status status = bad_input({"s3://b/k", "", "3 bytes", "4", "none"});
+  EXPECT_EQ(one_line(status.message()), "s3://b/k; found 3 bytes; expected 4");
+  EXPECT_EQ(one_line("no  more"), "no more");
+  EXPECT_EQ(one_line(""), "");
+}
+
 }  // namespace
 }  // namespace tessera::recovery
