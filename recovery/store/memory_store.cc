@@ -21,8 +21,11 @@ class FolderLock {
  public:
   explicit FolderLock(const std::string& path)
       : descriptor_(::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600)) {
-    while (descriptor_ >= 0 && ::flock(descriptor_, LOCK_EX) != 0 && errno == EINTR) {
-    }
+    int locked = descriptor_ >= 0 ? ::flock(descriptor_, LOCK_EX) : -1;
+    while (locked != 0 && errno == EINTR) locked = ::flock(descriptor_, LOCK_EX);
+    if (locked == 0) return;
+    status_ = {Code::kIoError,
+               fmt::format("{}: cannot lock: {}", path, std::generic_category().message(errno))};
   }
   FolderLock(const FolderLock&) = delete;
   FolderLock& operator=(const FolderLock&) = delete;
@@ -30,8 +33,11 @@ class FolderLock {
     if (descriptor_ >= 0) ::close(descriptor_);
   }
 
+  [[nodiscard]] const Status& status() const { return status_; }
+
  private:
   int descriptor_;
+  Status status_;
 };
 
 /// Files that go away meanwhile do not count.
@@ -73,12 +79,14 @@ std::string MemoryStore::describe() const {
 
 Result<std::int64_t> MemoryStore::used_bytes() const {
   const FolderLock lock(lock_path());
+  TS_TRY(lock.status());
   return count_bytes(root());
 }
 
 /// Counting and reserving are one step for all processes: two that each fit alone do not both pass.
 Status MemoryStore::reserve(PartFile& part, const std::string& key, std::int64_t bytes) const {
   const FolderLock lock(lock_path());
+  TS_TRY(lock.status());
   std::int64_t used = TS_TRY(count_bytes(root()));
   if (bytes > budget_bytes_ - used) {
     remove_dead_parts(parts());
@@ -102,6 +110,7 @@ Status MemoryStore::put(const std::string& key, std::span<const Bytes> pieces) {
   TS_TRY(fill_part(part, pieces));
   const FolderLock lock(
       lock_path());  // a file that moves while somebody counts is counted twice or not at all
+  TS_TRY(lock.status());
   return publish_part(part, key);
 }
 

@@ -117,13 +117,13 @@ class S3Store final : public Store {
   [[nodiscard]] Status put(const std::string& key, std::span<const Bytes> pieces) override {
     TS_TRY(check_key(key));
     const std::int64_t bytes = total_bytes(pieces);
-    if (bytes <= options_.part_bytes) return checked(request("PUT", key), pieces);
     // The answer to the last request of an upload may be lost, and the upload be gone when it is asked again:
     // whether the object is there is then known only by putting it once more.
-    constexpr int kUploads = 3;
+    constexpr int kPuts = 3;
     Status status;
-    for (int i = 0; i < kUploads; ++i) {
-      status = upload(key, pieces, bytes);
+    for (int i = 0; i < kPuts; ++i) {
+      status =
+          bytes <= options_.part_bytes ? checked(request("PUT", key), pieces) : upload(key, pieces, bytes);
       if (status.code() != Code::kNotFound) return status;
     }
     return {Code::kUnavailable, status.message()};

@@ -22,11 +22,13 @@
 namespace tessera::recovery {
 
 struct ObjectStoreOptions {
-  std::string profile;    // "" : AWS_PROFILE or "default"; see s3_settings.h for this and the next three
-  std::string region;     // "" : from the environment or the profile
-  std::string endpoint;   // "
-  std::string ca_bundle;  // "
-  S3Addressing addressing = S3Addressing::kAuto;     // kAuto: the profile's choice
+  // What is empty, or kAuto, comes from the environment or the profile: s3_settings.h.
+  std::string profile;
+  std::string region;
+  std::string endpoint;   // "http://localhost:9000"
+  std::string ca_bundle;  // a file
+  S3Addressing addressing = S3Addressing::kAuto;
+
   std::int64_t part_bytes = std::int64_t{16} << 20;  // of uploads and ranges; S3 takes 5 MiB to 5 GiB
   int connections = 8;                               // at a time, for one put or read
   int list_page = 1000;                              // keys asked for at once, 1 to 1000

@@ -42,7 +42,8 @@ Result<PartFile> PartFile::create(const std::string& folder, const std::string& 
     }
     PartFile part(descriptor, path, name);
     // Without locks in the file system nobody can take one, and nobody removes the file.
-    ::flock(descriptor, LOCK_EX);
+    while (::flock(descriptor, LOCK_EX) != 0 && errno == EINTR) {
+    }
     if (has_name(descriptor)) return part;  // else removed as a dead writer's between the two calls
   }
 }
