@@ -15,34 +15,33 @@ std::string version(int number) { return fmt::format("{}.{}", number / 1000, num
 }  // namespace
 
 CudaStatus cuda_status() {
-  CudaStatus status;
   int devices = 0;
   const cudaError_t code = cudaGetDeviceCount(&devices);  // leaves `devices` alone where it fails
-  (void)cudaGetLastError();
-  if (code == cudaSuccess && devices > 0) {
-    status.devices = devices;
-    return status;
-  }
   int driver = 0;
-  const bool has_driver = cudaDriverGetVersion(&driver) == cudaSuccess && driver > 0;
+  if (cudaDriverGetVersion(&driver) != cudaSuccess) driver = 0;
   (void)cudaGetLastError();
-  if (code == cudaErrorInsufficientDriver && !has_driver) {
-    status.problem = "no NVIDIA driver is installed";
-    status.remedy = fmt::format("install a driver for CUDA {} (r580 or later), or run with --device cpu",
-                                version(CUDART_VERSION));
-  } else if (code == cudaErrorInsufficientDriver) {
-    status.problem = fmt::format("the NVIDIA driver knows CUDA {}, this program needs {}", version(driver),
-                                 version(CUDART_VERSION));
-    status.remedy = "update the driver (r580 or later), or run with --device cpu";
-  } else if (code == cudaErrorNoDevice || code == cudaSuccess) {
-    status.problem = "the driver sees no CUDA device";
-    status.remedy =
-        "look at nvidia-smi, CUDA_VISIBLE_DEVICES and the container's devices, or run with --device cpu";
-  } else {
-    status.problem = fmt::format("CUDA does not start: {}", cudaGetErrorString(code));
-    status.remedy = "look at nvidia-smi and the system's log, or run with --device cpu";
+  return cuda_status_of(code, devices, driver);
+}
+
+CudaStatus cuda_status_of(int code, int devices, int driver_version) {
+  if (code == cudaSuccess && devices > 0) return {devices, "", ""};
+  const std::string needed = version(CUDART_VERSION);
+  if (code == cudaErrorInsufficientDriver && driver_version == 0) {
+    return {0, "no NVIDIA driver is installed",
+            fmt::format("install a driver for CUDA {} (r580 or later), or run with --device cpu", needed)};
   }
-  return status;
+  if (code == cudaErrorInsufficientDriver) {
+    return {0,
+            fmt::format("the NVIDIA driver knows CUDA {}, this program needs {}", version(driver_version),
+                        needed),
+            "update the driver (r580 or later), or run with --device cpu"};
+  }
+  if (code == cudaErrorNoDevice || code == cudaSuccess) {
+    return {0, "the driver sees no CUDA device",
+            "look at nvidia-smi, CUDA_VISIBLE_DEVICES and the container's devices, or run with --device cpu"};
+  }
+  return {0, fmt::format("CUDA does not start: {}", cudaGetErrorString(static_cast<cudaError_t>(code))),
+          "look at nvidia-smi and the system's log, or run with --device cpu"};
 }
 
 const DeviceProperties& device_properties(int device) {

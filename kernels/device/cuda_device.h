@@ -17,6 +17,8 @@ struct CudaStatus {
 };
 /// Does not throw and leaves no CUDA error behind.
 [[nodiscard]] CudaStatus cuda_status();
+/// The same from what cudaGetDeviceCount returned and counted and the driver's version, 0 without one.
+[[nodiscard]] CudaStatus cuda_status_of(int code, int devices, int driver_version);
 
 struct DeviceProperties {
   int device = 0;

@@ -3,6 +3,7 @@
 #include "kernels/device/cuda_device.h"
 
 #include <array>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -19,6 +20,30 @@ TEST(CudaStatus, ThereIsADevice) {
   const CudaStatus status = cuda_status();
   EXPECT_GE(status.devices, 1);
   EXPECT_EQ(status.problem, "");
+}
+
+TEST(CudaStatus, SaysWhatIsMissing) {
+  EXPECT_EQ(cuda_status_of(cudaErrorInsufficientDriver, 0, 0).problem, "no NVIDIA driver is installed");
+  const CudaStatus old = cuda_status_of(cudaErrorInsufficientDriver, 0, 12040);
+  EXPECT_TRUE(old.problem.starts_with("the NVIDIA driver knows CUDA 12.4, this program needs "))
+      << old.problem;
+  EXPECT_TRUE(old.remedy.starts_with("update the driver")) << old.remedy;
+  EXPECT_EQ(cuda_status_of(cudaErrorNoDevice, 0, 13000).problem, "the driver sees no CUDA device");
+  EXPECT_EQ(cuda_status_of(cudaSuccess, 0, 13000).problem, "the driver sees no CUDA device");
+  EXPECT_TRUE(cuda_status_of(cudaErrorInvalidValue, 0, 13000).problem.starts_with("CUDA does not start: "));
+  EXPECT_EQ(cuda_status_of(cudaSuccess, 2, 13000).devices, 2);
+}
+
+TEST(CudaError, NamesTheArchitectureThatIsMissing) {
+  const int capability = current_device_properties().capability;
+  const std::string text = CudaError(cudaErrorNoKernelImageForDevice, "launch", "a.cu", 7).what();
+  EXPECT_NE(text.find("-DTESSERA_CUDA_ARCHITECTURES=" + std::to_string(capability) + "-real"),
+            std::string::npos)
+      << text;
+  const std::string plain = CudaError(cudaErrorInvalidValue, "cudaMalloc(&p, 1)", "a.cu", 7).what();
+  EXPECT_NE(plain.find("cudaMalloc(&p, 1) failed at a.cu:7: cudaErrorInvalidValue"), std::string::npos)
+      << plain;
+  EXPECT_EQ(plain.find("ARCHITECTURES"), std::string::npos) << plain;
 }
 
 TEST(DeviceProperties, AreThoseOfTheDevice) {
