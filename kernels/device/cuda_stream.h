@@ -1,8 +1,6 @@
 /// Streams and events that end with their owners. Move-only; made on the calling thread's device.
 #pragma once
 
-#include <cuda_runtime.h>
-
 #include "kernels/device/cuda_types.h"
 
 namespace tessera::kernels {
@@ -44,7 +42,7 @@ class Event {
   [[nodiscard]] bool reached() const;
 
  private:
-  cudaEvent_t event_ = nullptr;
+  CudaEvent event_ = nullptr;
 };
 
 /// Time on the device between two points of one stream.
@@ -61,8 +59,8 @@ class Timer {
   [[nodiscard]] double seconds() const;
 
  private:
-  cudaEvent_t start_ = nullptr;
-  cudaEvent_t stop_ = nullptr;
+  CudaEvent start_ = nullptr;
+  CudaEvent stop_ = nullptr;
 };
 
 }  // namespace tessera::kernels

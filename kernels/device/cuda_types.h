@@ -4,10 +4,12 @@
 #include <cstdint>
 
 struct CUstream_st;
+struct CUevent_st;
 
 namespace tessera::kernels {
 
 using CudaStream = CUstream_st*;  // cudaStream_t; null: the default stream
+using CudaEvent = CUevent_st*;    // cudaEvent_t
 
 /// bfloat16 storage: the upper half of a float. Layout of __nv_bfloat16.
 struct Bf16 {

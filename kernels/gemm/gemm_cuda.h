@@ -12,7 +12,7 @@
 /// Requires   leading dimensions in values. Any M, N, K >= 0 below 2^31; K == 0 gives beta * C + bias.
 ///            Pointers and leading dimensions at multiples of 16 bytes are fast; others are read value by
 ///            value.
-/// Sums       in a fixed order for our kernel: the result repeats bit for bit on any device it runs on.
+/// Sums       of our kernel run over K in order whatever the tile, so the result repeats bit for bit.
 /// Errors     a launch that fails throws CudaError; a cuBLASLt call that fails throws CublasLtError.
 /// Oracle     gemm_ref.cc.
 #pragma once

@@ -213,6 +213,37 @@ TEST(GemmCuda, ZeroBetaDoesNotReadD) {
   EXPECT_EQ(d.download().size(), 64U * 64U);
 }
 
+/// So that devices of one architecture with unequal shared memory agree, and a shape's tile may change.
+TEST(GemmCuda, TheTileDoesNotChangeABit) {
+  constexpr std::int64_t kM = 100, kN = 90, kK = 200;
+  const OnDevice<Bf16> a(stored<Bf16>(uniform_floats(kM * kK, 1))),
+      b(stored<Bf16>(uniform_floats(kN * kK, 2)));
+  std::vector<std::vector<float>> results;
+  for (int tile = 0; tile < static_cast<int>(kGemmTiles.size()); ++tile) {
+    const OnDevice<float> d(kM * kN);
+    internal::gemm_mma_bf16({{kM, kN, kK},
+                             Transpose::kNo,
+                             Transpose::kYes,
+                             1,
+                             0,
+                             a.get(),
+                             b.get(),
+                             nullptr,
+                             d.get(),
+                             nullptr,
+                             kK,
+                             kK,
+                             0,
+                             kN,
+                             internal::GemmInput::kBf16,
+                             true},
+                            tile, nullptr);
+    TS_CUDA(cudaDeviceSynchronize());
+    results.push_back(d.download());
+  }
+  for (const auto& result : results) EXPECT_EQ(result, results.front());
+}
+
 TEST(GemmCuda, NothingToMakeIsANoOp) {
   gemm_cuda<Bf16, float>({0, 8, 8}, Transpose::kNo, Transpose::kNo, 1,
                          {nullptr, 8, nullptr, 8, nullptr, 8, nullptr, 8}, 0, nullptr);
