@@ -13,24 +13,28 @@ constexpr AttentionKernel<CudaAttentionBackward<T>> tile() {
           backward_tiles<T, kKeys, D, kWarps, R, kSplit, N>};
 }
 
-/// Tiles of the tensor-core path, as in attention_forward.cu.
-//                                                          width warps rows/16 split columns  shared memory,
-//                                                          rows
+/// Tiles of the tensor-core path, chosen as in attention_forward.cu.
+// clang-format off
 template <class T>
 const AttentionKernel<CudaAttentionBackward<T>> kKeyTiles[] = {
-    tile<T, true, 64, 4, 2, 1, 32>(),    //  48 KiB, 128
-    tile<T, true, 96, 4, 1, 1, 64>(),    //  72 KiB, 64
-    tile<T, true, 128, 8, 1, 1, 64>(),   // 128 KiB, 128
-    tile<T, true, 128, 4, 1, 1, 64>(),   //  96 KiB, 64
-    tile<T, true, 256, 8, 1, 2, 32>(),   // 128 KiB, 64
-    tile<T, true, 256, 4, 1, 2, 32>()};  //  96 KiB, 32
+    // width, warps, rows of a warp / 16, warps to a row, queries
+    tile<T, true, 64, 4, 1, 1, 64>(),   //  49 KiB, 64 keys
+    tile<T, true, 96, 4, 1, 1, 32>(),   //  49 KiB, 64
+    tile<T, true, 128, 8, 1, 1, 32>(),  //  97 KiB, 128
+    tile<T, true, 256, 8, 1, 2, 32>(),  // 129 KiB, 64
+    tile<T, true, 256, 4, 1, 2, 32>(),  //  97 KiB, 32
+};
 template <class T>
 const AttentionKernel<CudaAttentionBackward<T>> kQueryTiles[] = {
-    tile<T, false, 64, 4, 2, 1, 64>(),    //  64 KiB, 128
-    tile<T, false, 96, 4, 2, 1, 32>(),    //  72 KiB, 128
-    tile<T, false, 128, 4, 2, 1, 32>(),   //  96 KiB, 128
-    tile<T, false, 256, 4, 1, 1, 32>(),   // 128 KiB, 64
-    tile<T, false, 256, 4, 1, 1, 16>()};  // 96 KiB, 64
+    // width, warps, rows of a warp / 16, warps to a row, keys
+    tile<T, false, 64, 4, 2, 1, 32>(),   //  48 KiB, 128 queries
+    tile<T, false, 96, 4, 1, 1, 64>(),   //  72 KiB, 64
+    tile<T, false, 128, 8, 1, 1, 64>(),  // 128 KiB, 128
+    tile<T, false, 128, 4, 1, 1, 64>(),  //  96 KiB, 64
+    tile<T, false, 256, 4, 1, 1, 32>(),  // 128 KiB, 64
+    tile<T, false, 256, 4, 1, 1, 16>(),  //  96 KiB, 64
+};
+// clang-format on
 
 template <class T>
 bool takes_tensor_cores(const CudaAttentionBackward<T>& w) {

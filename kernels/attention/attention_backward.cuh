@@ -24,8 +24,11 @@ struct BackwardTile {
   static constexpr int kRows = kWarps / kSplit * 16 * R;
   static constexpr int kThreads = kWarps * 32;
   static constexpr int kPart = D / kSplit;
-  static constexpr int kStage = 2 * N * D;                               // far1 and far2
-  static constexpr int kSharedBytes = 2 * (2 * kRows * D + 2 * kStage);  // own1, own2, two stages
+  static constexpr int kStage = 2 * N * D;  // far1 and far2
+  static constexpr int kStatistics =
+      kKeys ? 2 * N : 0;  // lse and delta of the columns, where those are queries
+  // own1, own2, two stages
+  static constexpr int kSharedBytes = 2 * (2 * kRows * D + 2 * kStage) + 4 * 2 * kStatistics;
 };
 
 template <class T, bool kKeys, int D, int kWarps, int R, int kSplit, int N>
@@ -37,6 +40,7 @@ __global__ void __launch_bounds__(kWarps * 32)
   auto* const own1 = reinterpret_cast<Value*>(shared);
   Value* const own2 = own1 + Tile::kRows * D;
   Value* const stages = own2 + Tile::kRows * D;
+  auto* const statistics = reinterpret_cast<float*>(stages + 2 * Tile::kStage);
 
   const CudaAttentionBackward<T>& work = batch.work[blockIdx.z];
   const CudaAttentionBlock<T>& block = work.block;
@@ -90,6 +94,15 @@ __global__ void __launch_bounds__(kWarps * 32)
                                     width);
     load_tile<D, N, Tile::kThreads>(to + N * D, (kKeys ? d_o : v) + column * far_stride2 + far_at,
                                     far_stride2, valid, width);
+    if constexpr (kKeys) {
+      const std::int64_t stat = static_cast<std::int64_t>(at.head) * columns + column;
+      for (int i = static_cast<int>(threadIdx.x); i < 2 * N; i += Tile::kThreads) {
+        const bool inside = i % N < valid;
+        const float* const from = i < N ? work.lse : work.delta;
+        copy4_async(statistics + stage * Tile::kStatistics + i, from + (inside ? stat + i % N : 0),
+                    inside ? 4 : 0);
+      }
+    }
   };
   load_tile<D, Tile::kRows, Tile::kThreads>(own1, (kKeys ? k : q) + first * own_stride1 + own_at, own_stride1,
                                             rows - first, width);
@@ -103,7 +116,6 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int part = warp % kSplit * Tile::kPart;
   const int row = first + warp_row;
   const bool warp_has_rows = row < rows;
-  const TokenRange warp_range = warp_has_rows ? range_of(own_side, row, 16 * R, rows) : TokenRange();
   const float log2_scale = block.scale * kLog2E;
   const float dropout_scale = 1 / (1 - block.dropout.probability);
 
@@ -136,7 +148,8 @@ __global__ void __launch_bounds__(kWarps * 32)
     const int column = step.tile * N;
     Cover what = Cover::kEmpty;
     if (warp_has_rows) {
-      what = cover_of<kKeys>(block.mask, warp_range, range_of(far_side, column, N, columns));
+      what = cover_of<kKeys>(block.mask, range_of(own_side, row, 16 * R, rows),
+                             range_of(far_side, column, N, columns));
     }
     if (what != Cover::kEmpty) {
       std::uint32_t seen[R];
@@ -160,10 +173,9 @@ __global__ void __launch_bounds__(kWarps * 32)
           float column_lse = 0;
           float column_delta = 0;
           if constexpr (kKeys) {
-            const int at = min(column + 8 * j + warp_lane() % 4 * 2 + y, columns - 1);
-            const std::int64_t stat = static_cast<std::int64_t>(step.head) * columns + at;
-            column_lse = work.lse[stat] * kLog2E;
-            column_delta = work.delta[stat];
+            const float* const at = statistics + stage * Tile::kStatistics + 8 * j + warp_lane() % 4 * 2 + y;
+            column_lse = at[0] * kLog2E;
+            column_delta = at[N];
           }
 #pragma unroll
           for (int m = 0; m < R; ++m) {
@@ -181,8 +193,8 @@ __global__ void __launch_bounds__(kWarps * 32)
           }
         }
       }
-      if constexpr (kKeys) multiply_add_rows<D, R, N, Tile::kPart>(sum2, p, far2, part / 8);
-      multiply_add_rows<D, R, N, Tile::kPart>(sum1, dp, far1, part / 8);
+      if constexpr (kKeys) multiply_add_rows<D, R, N, Tile::kPart>(sum2, p, far2, part);
+      multiply_add_rows<D, R, N, Tile::kPart>(sum1, dp, far1, part);
     }
     __syncthreads();  // before the next turn overwrites this stage
     step = following;

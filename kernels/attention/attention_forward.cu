@@ -12,16 +12,19 @@ constexpr AttentionKernel<CudaAttentionForward<T>> tile() {
   return {D, Tile::kSharedBytes, Tile::kRows, Tile::kThreads, forward_tiles<T, D, kWarps, R, N>};
 }
 
-/// Tiles of the tensor-core path; docs/gpu.md has the arithmetic. 99 KiB a block is what compute capability
-/// 8.6, 8.9 and 12.x have, 163 that of 8.0, 227 that of 9.0 and 10.x.
-//                                        width  warps  rows/16  keys        shared memory   queries
+/// Tiles of the tensor-core path; docs/gpu.md has the arithmetic. Shared memory a block: 99 KiB on compute
+/// capability 8.6, 8.9 and 12.x, 163 on 8.0, 227 on 9.0 and 10.x.
+// clang-format off
 template <class T>
-const AttentionKernel<CudaAttentionForward<T>> kTiles[] = {tile<T, 64, 4, 2, 64>(),    //  48 KiB, 128
-                                                           tile<T, 96, 4, 2, 64>(),    //  72 KiB, 128
-                                                           tile<T, 128, 8, 2, 64>(),   // 128 KiB, 256
-                                                           tile<T, 128, 4, 2, 64>(),   //  96 KiB, 128
-                                                           tile<T, 256, 8, 1, 32>(),   // 128 KiB, 128
-                                                           tile<T, 256, 4, 1, 32>()};  // 96 KiB, 64
+const AttentionKernel<CudaAttentionForward<T>> kTiles[] = {
+    // width, warps, rows of a warp / 16, keys
+    tile<T, 64, 4, 2, 64>(),   //  48 KiB, 128 queries
+    tile<T, 96, 4, 2, 64>(),   //  72 KiB, 128
+    tile<T, 128, 8, 2, 32>(),  //  96 KiB, 256
+    tile<T, 256, 8, 1, 32>(),  // 128 KiB, 128
+    tile<T, 256, 4, 1, 32>(),  //  96 KiB, 64
+};
+// clang-format on
 
 }  // namespace
 

@@ -62,8 +62,6 @@ __global__ void __launch_bounds__(kWarps * 32)
   const int warp_row = static_cast<int>(threadIdx.x) / 32 * 16 * R;
   const int row = first + warp_row;
   const bool warp_has_rows = row < block.q_tokens;
-  const TokenRange warp_range =
-      warp_has_rows ? range_of(block.mask.q, row, 16 * R, block.q_tokens) : TokenRange();
   const float log2_scale = block.scale * kLog2E;
 
   float o[R][D / 8][4] = {};
@@ -82,7 +80,8 @@ __global__ void __launch_bounds__(kWarps * 32)
     const int column = tile * N;
     Cover what = Cover::kEmpty;
     if (warp_has_rows) {
-      what = cover_of<false>(block.mask, warp_range, range_of(block.mask.k, column, N, block.kv_tokens));
+      what = cover_of<false>(block.mask, range_of(block.mask.q, row, 16 * R, block.q_tokens),
+                             range_of(block.mask.k, column, N, block.kv_tokens));
     }
     if (what != Cover::kEmpty) {
       float s[R][N / 8][4];

@@ -106,7 +106,7 @@ __device__ inline void visible_scores(std::uint32_t (&bits)[R], const CudaBlockM
       own[m][x] = coordinates(row_side, row + 16 * m + warp_lane() / 4 + 8 * x, rows);
     }
   }
-#pragma unroll
+#pragma unroll 1  // its loads, all in flight at once, would push the sums out of the registers
   for (int j = 0; j < N / 8; ++j) {
 #pragma unroll
     for (int y = 0; y < 2; ++y) {
@@ -145,7 +145,7 @@ __device__ inline void kept_scores(std::uint32_t (&bits)[R], const Dropout& drop
       own[m][x] = kRowsAreKeys ? static_cast<std::uint32_t>(position) : seed(position);
     }
   }
-#pragma unroll
+#pragma unroll 1  // its loads, all in flight at once, would push the sums out of the registers
   for (int j = 0; j < N / 8; ++j) {
 #pragma unroll
     for (int y = 0; y < 2; ++y) {

@@ -16,10 +16,36 @@
 namespace tessera::kernels::cuda {
 
 template <int D>
-__device__ inline int swizzled(int row, int chunk) {
+__device__ inline int permutation(int row) {
   static_assert(D % 64 == 0 || D == 96);
-  const int permuted = D % 64 == 0 ? chunk ^ (row & 7) : chunk ^ (row >> 1 & 3);
-  return row * D + permuted * 8;
+  return D % 64 == 0 ? row & 7 : row >> 1 & 3;
+}
+
+/// What a lane hands to ldmatrix: shared addresses along one row of a 128-byte aligned tile, `half` choosing
+/// the chunk of each pair. Permuting is an exclusive or of address bits, so that one register serves all
+/// pairs of 128 (D = 96: 64) bytes, and rows a multiple of 16 further on have the same permutation.
+template <int D>
+class RowAddress {
+ public:
+  __device__ RowAddress(const void* tile, int row, int half)
+      : at_(shared_address(tile) +
+            static_cast<std::uint32_t>(row * D * 2 + (half ^ permutation<D>(row)) * 16)) {}
+  /// Of chunk 2 pair + half, 16 * down rows below.
+  __device__ std::uint32_t pair(int pair, int down) const {
+    constexpr int kPairs = D % 64 == 0 ? 4 : 2;
+    return (at_ ^ static_cast<std::uint32_t>(pair % kPairs * 32)) +
+           static_cast<std::uint32_t>(pair / kPairs * kPairs * 32 + down * 16 * D * 2);
+  }
+
+ private:
+  std::uint32_t at_;
+};
+
+/// copy16_async of a single float or none.
+__device__ inline void copy4_async(float* shared, const float* global, int bytes) {
+  asm volatile("cp.async.ca.shared.global [%0], [%1], 4, %2;\n" ::"r"(shared_address(shared)), "l"(global),
+               "r"(bytes)
+               : "memory");
 }
 
 /// Copies rows [0, valid) and columns [0, width) of a tensor with token stride into a tile; the rest of the
@@ -27,13 +53,17 @@ __device__ inline int swizzled(int row, int chunk) {
 template <int D, int kRows, int kThreads, class T>
 __device__ inline void load_tile(T* tile, const T* from, std::int64_t stride, int valid, int width) {
   constexpr int kChunks = D / 8;
-#pragma unroll 4
-  for (int i = static_cast<int>(threadIdx.x); i < kRows * kChunks; i += kThreads) {
-    const int row = i / kChunks;
-    const int chunk = i % kChunks;
-    const bool inside = row < valid && chunk * 8 < width;
-    copy16_async(tile + swizzled<D>(row, chunk), from + (inside ? row * stride + chunk * 8 : 0),
-                 inside ? 16 : 0);
+  constexpr int kStep = kThreads / kChunks;  // rows that the block copies at a time
+  const int chunk = static_cast<int>(threadIdx.x) % kChunks;
+  int row = static_cast<int>(threadIdx.x) / kChunks;
+  if (row >= kStep) return;  // D = 96: the threads left over
+  if (chunk * 8 >= width) valid = 0;
+  from += row * stride + chunk * 8;
+#pragma unroll 2
+  for (; row < kRows; row += kStep) {
+    const bool inside = row < valid;
+    copy16_async(tile + row * D + (chunk ^ permutation<D>(row)) * 8, from, inside ? 16 : 0);
+    from += kStep * stride;
   }
 }
 
@@ -41,6 +71,8 @@ __device__ inline void load_tile(T* tile, const T* from, std::int64_t stride, in
 template <int D, int R, int N, class T>
 __device__ inline void multiply_transposed(float (&s)[R][N / 8][4], const T* a, int first, const T* b) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const RowAddress<D> a_row(a, first + lane % 16, lane / 16);
+  const RowAddress<D> b_row(b, lane % 8 + lane / 16 * 8, lane / 8 % 2);
 #pragma unroll
   for (int m = 0; m < R; ++m)
 #pragma unroll
@@ -51,13 +83,11 @@ __device__ inline void multiply_transposed(float (&s)[R][N / 8][4], const T* a, 
   for (int k = 0; k < D / 16; ++k) {
     std::uint32_t left[R][4];
 #pragma unroll
-    for (int m = 0; m < R; ++m) {
-      load_matrices(left[m], a + swizzled<D>(first + m * 16 + lane % 16, k * 2 + lane / 16));
-    }
+    for (int m = 0; m < R; ++m) load_matrices(left[m], a_row.pair(k, m));
 #pragma unroll
     for (int j = 0; j < N / 16; ++j) {
       std::uint32_t right[4];  // columns 0..7 in 0 and 1, columns 8..15 in 2 and 3
-      load_matrices(right, b + swizzled<D>(j * 16 + lane % 8 + lane / 16 * 8, k * 2 + lane / 8 % 2));
+      load_matrices(right, b_row.pair(k, j));
 #pragma unroll
       for (int m = 0; m < R; ++m) {
         multiply_add<T>(s[m][2 * j], left[m], right[0], right[1]);
@@ -83,11 +113,13 @@ __device__ inline std::uint32_t pack_pair(float low, float high, __half /*as*/) 
   return reinterpret_cast<const std::uint32_t&>(pair);
 }
 
-/// sum += p b[:, first_chunk * 8 ...]: p, rounded to T, with kColumns columns of the N rows of tile b.
+/// sum += p b[:, first_column ...]: p, rounded to T, with kColumns columns of the N rows of tile b.
+/// first_column is a multiple of 64.
 template <int D, int R, int N, int kColumns, class T>
 __device__ inline void multiply_add_rows(float (&sum)[R][kColumns / 8][4], const float (&p)[R][N / 8][4],
-                                         const T* b, int first_chunk) {
+                                         const T* b, int first_column) {
   const int lane = static_cast<int>(threadIdx.x) % 32;
+  const RowAddress<D> b_row(b + first_column, lane % 16, lane / 16);
 #pragma unroll
   for (int k = 0; k < N / 16; ++k) {
     std::uint32_t left[R][4];
@@ -103,7 +135,7 @@ __device__ inline void multiply_add_rows(float (&sum)[R][kColumns / 8][4], const
 #pragma unroll
     for (int d = 0; d < kColumns / 16; ++d) {
       std::uint32_t right[4];
-      load_matrices_transposed(right, b + swizzled<D>(k * 16 + lane % 16, first_chunk + d * 2 + lane / 16));
+      load_matrices_transposed(right, b_row.pair(d, k));
 #pragma unroll
       for (int m = 0; m < R; ++m) {
         multiply_add<T>(sum[m][2 * d], left[m], right[0], right[1]);
