@@ -6,6 +6,7 @@
 /// on every rank in bounded time.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
@@ -20,6 +21,8 @@ class PeerExchange {
   virtual ~PeerExchange() = default;
   [[nodiscard]] virtual int rank() const = 0;
   [[nodiscard]] virtual int size() const = 0;
+  /// Longest that a wait may take.
+  [[nodiscard]] virtual std::chrono::milliseconds deadline() const = 0;
 
   /// Collective: what every rank gave, by rank; lengths may differ.
   [[nodiscard]] virtual std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) = 0;

@@ -135,6 +135,7 @@ std::vector<std::byte> encode_result(const RoundResult& result) {
   }
   out.number(static_cast<std::uint64_t>(result.delivered.size()));
   for (const int atom : result.delivered) out.number(static_cast<std::int32_t>(atom));
+  out.number(static_cast<std::int32_t>(result.left));
   out.number(static_cast<std::uint64_t>(result.notes.size()));
   for (const std::string& note : result.notes) out.text(note);
   for (const std::int64_t bytes :
@@ -168,6 +169,7 @@ RoundResult decode_result(std::span<const std::byte> bytes, const Snapshot& snap
   for (auto left = in.number<std::uint64_t>(); left > 0; --left) {
     result.delivered.push_back(in.number<std::int32_t>());
   }
+  result.left = in.number<std::int32_t>();
   for (auto left = in.number<std::uint64_t>(); left > 0; --left) result.notes.push_back(in.text());
   for (std::int64_t* const sum :
        {&result.fetched.peer_memory, &result.fetched.peer_disk, &result.fetched.cloud}) {
@@ -310,7 +312,8 @@ class Attempt {
       const int node = job_.node_of[at(rank)];
       for (const RoundLanding& landing : theirs.landings) add_copy({node, landing.landed.tier}, landing);
       for (const int atom : theirs.delivered) undelivered_[at(rank)].remove(atom);
-      moved = moved || !theirs.landings.empty() || !theirs.delivered.empty();
+      // What was left is not ruled out: whoever had something to begin began it.
+      moved = moved || !theirs.landings.empty() || !theirs.delivered.empty() || theirs.left > 0;
       report_.bytes += theirs.fetched;
       notes_.insert(notes_.end(), theirs.notes.begin(), theirs.notes.end());
     }

@@ -75,7 +75,8 @@ struct RestoreOutcome {
   RestoreReport report;  // lines also where status is not ok
 };
 
-/// Throws what `peers` throws. Requires equal job, table and window on every rank.
+/// Throws what `peers` throws and what `deliver` throws. Requires equal job and table on every rank. No
+/// listing of a store and no atom may take two thirds of the peers' deadline; the whole may take any time.
 /// Memory    three windows, or for each of the three the largest atom if that is more.
 [[nodiscard]] RestoreOutcome restore(PeerExchange& peers, const RestoreRequest& request);
 

@@ -68,6 +68,7 @@ class Round {
         landing_(landing),
         node_(node),
         undelivered_(undelivered),
+        last_begin_(std::chrono::steady_clock::now() + peers.deadline() / 3),
         readers_{StoreReader(request.memory), StoreReader(request.disk), StoreReader(request.cloud)} {}
 
   RoundResult run(std::span<const Load> loads, std::span<const RankFetch> fetches) {
@@ -137,6 +138,8 @@ class Round {
     return loads_left_ == 0 && over(sends_) && over(receives_) && over(downloads_);
   }
 
+  [[nodiscard]] bool is_late() const { return std::chrono::steady_clock::now() > last_begin_; }
+
   bool advance() {
     bool moved = completions_.run();
     moved = start_downloads() || moved;
@@ -191,6 +194,12 @@ class Round {
   void start_load(const Load& load) {
     ++loads_left_;
     loader_.add([this, load]() -> std::function<void()> {
+      if (is_late()) {
+        return [this] {
+          --loads_left_;
+          ++result_.left;
+        };
+      }
       const Holder holder{node_, load.tier};
       Buffer bytes;
       const Status status = read(holder, load.atom, bytes);
@@ -233,6 +242,13 @@ class Round {
       const RankFetch fetch = take(downloads_);
       downloader_.add([this, fetch]() -> std::function<void()> {
         const int atom = fetch.fetch.atom;
+        if (is_late()) {
+          return [this, fetch, atom] {
+            leave(downloads_, fetch);
+            arrived_[atom] = std::nullopt;
+            ++result_.left;
+          };
+        }
         Buffer bytes;
         const Status status = read(Holder{}, atom, bytes);
         const std::function<void()> accepted = status.ok() ? accept(fetch, bytes) : nullptr;
@@ -266,6 +282,12 @@ class Round {
       const std::optional<LandedAtom> landed =
           send->fetch.fetch.passed_on ? arrived->second : std::optional<LandedAtom>();
       server_.add([this, send, landed]() -> std::function<void()> {
+        if (is_late()) {
+          return [this, send] {
+            send->is_read = true;  // with a verdict of no
+            ++result_.left;
+          };
+        }
         const Fetch& fetch = send->fetch.fetch;
         const Holder holder{node_, landed ? landed->tier : fetch.tier};
         const Status status =
@@ -364,6 +386,7 @@ class Round {
   Landing& landing_;
   const int node_;
   const AtomSet& undelivered_;
+  const std::chrono::steady_clock::time_point last_begin_;
   StoreReader readers_[3];  // by Tier
   std::mutex deliver_mutex_;
 

@@ -4,6 +4,9 @@
 /// the fetches in the plan's order, sends and receives each inside a window of bytes in which one atom always
 /// may be. So of all unfinished fetches the first is under way at both its ends, and the round ends: nobody
 /// waits in a circle. Nothing that fails stops it; failures are the result.
+///
+/// After a third of the peers' deadline nothing more is begun: what is left belongs to the next round. So a
+/// rank that has nothing to do never waits in vain for one that downloads for hours.
 #pragma once
 
 #include <cstdint>
@@ -44,6 +47,7 @@ struct RoundResult {
   std::vector<RoundFailure> failures;
   std::vector<RoundLanding> landings;
   std::vector<int> delivered;  // atoms
+  int left = 0;                // reads and downloads that were not begun
   std::vector<std::string> notes;
   SourceBytes fetched;  // right ones
 };

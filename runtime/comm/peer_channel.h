@@ -19,6 +19,7 @@ class PeerChannel final : public recovery::PeerExchange {
 
   [[nodiscard]] int rank() const override { return comm_.rank().value; }
   [[nodiscard]] int size() const override { return comm_.size(); }
+  [[nodiscard]] std::chrono::milliseconds deadline() const override { return comm_.deadline(); }
   [[nodiscard]] std::vector<std::vector<std::byte>> all_gather(std::span<const std::byte> mine) override;
   Ticket start_send(int to, std::span<const std::byte> bytes) override;
   Ticket start_receive(int from, std::span<std::byte> into) override;

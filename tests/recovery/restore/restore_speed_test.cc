@@ -127,5 +127,22 @@ TEST(RestoreSpeed, ReceiversPassOn) {
   EXPECT_LE(best.seconds, 1.3 * best.bound_s);
 }
 
+/// A restore that takes four deadlines, by one rank, while two have nothing to do.
+TEST(RestoreSpeed, LongerThanTheDeadline) {
+  RestoreJob job(3, 2000);
+  job.save(job.cloud, "w", kStep, job.all());
+  job.nodes[0]->needed = job.nodes[2]->needed = AtomSet(job.table.count());
+  const auto total = static_cast<double>(job.table.total_bytes());
+  Link cloud(total / 8);
+  ShapedStore far(job.cloud, {&cloud});
+  job.cloud_used = &far;
+  const auto outcome = job.restore_all([](RestoreRequest& request, int) { request.cloud_connections = 1; },
+                                       std::chrono::seconds(2));
+  EXPECT_THAT(outcome.faults, IsEmpty());
+  EXPECT_TRUE(outcome.of_rank_0.status.ok()) << outcome.of_rank_0.status.message();
+  EXPECT_GE(outcome.of_rank_0.report.rounds, 4);
+  EXPECT_EQ(outcome.of_rank_0.report.bytes.cloud, job.table.total_bytes());
+}
+
 }  // namespace
 }  // namespace tessera::recovery
