@@ -205,6 +205,8 @@ std::vector<Field> make_fields() {
            "compare");
   t.real("recovery_cloud_gb_per_s", &S::recovery_cloud_gb_per_s, 1e-6, 1e6, false,
          "GB/s that one node gets from the cloud, to plan restores; between nodes node_link_gb_per_s counts");
+  t.real("recovery_cloud_total_gb_per_s", &S::recovery_cloud_total_gb_per_s, 1e-6, 1e6, false,
+         "GB/s that all nodes together get from the cloud");
   t.text("node_name", &S::node_name, "letters, digits, '.', '_' and '-'",
          "name of the node a rank runs on; empty = TESSERA_NODE, or the host's name");
 

@@ -82,18 +82,19 @@ struct TrainSpec {
   std::string trace_file;
 
   // Snapshots that outlive ranks and nodes (docs/recovery.md). None of the three places: no snapshots.
-  std::string recovery_memory;              // folder in a node's memory
-  std::int64_t recovery_memory_mb = 4096;   // MB of it that one node may fill
-  std::string recovery_disk;                // folder on a node's own disk
-  std::string recovery_cloud;               // s3://bucket/prefix, or a directory that every node sees
-  std::int64_t recovery_interval = 10;      // steps
-  std::int64_t recovery_keep = 2;           // whole snapshots on disk and in the cloud
-  std::int64_t recovery_copies = 2;         // nodes that keep each atom
-  std::int64_t recovery_spare_copies = 0;   // further ones, in memory that nodes have left
-  std::string recovery_job;                 // empty: a name made of what makes the run the same run
+  std::string recovery_memory;             // folder in a node's memory
+  std::int64_t recovery_memory_mb = 4096;  // MB of it that one node may fill
+  std::string recovery_disk;               // folder on a node's own disk
+  std::string recovery_cloud;              // s3://bucket/prefix, or a directory that every node sees
+  std::int64_t recovery_interval = 10;     // steps
+  std::int64_t recovery_keep = 2;          // whole snapshots on disk and in the cloud
+  std::int64_t recovery_copies = 2;        // nodes that keep each atom
+  std::int64_t recovery_spare_copies = 0;  // further ones, in memory that nodes have left
+  std::string recovery_job;                // empty: a name made of what makes the run the same run
   std::string recovery_sources = "nearest";
-  double recovery_cloud_gb_per_s = 0.25;    // GB/s that one node gets from the cloud
-  std::string node_name;                    // empty: TESSERA_NODE, or the host's name
+  double recovery_cloud_gb_per_s = 0.25;      // GB/s that one node gets from the cloud
+  double recovery_cloud_total_gb_per_s = 10;  // and all nodes together
+  std::string node_name;                      // empty: TESSERA_NODE, or the host's name
 
   // What is printed.
   std::int64_t log_interval = 10;  // steps

@@ -1,6 +1,7 @@
 #include "runtime/train/atom_layout.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <string_view>
 #include <utility>

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "algos/base/status.h"
 #include "planner/plan/plan.h"
 #include "planner/spec/model_spec.h"
 #include "recovery/state/atom.h"

@@ -1,6 +1,7 @@
 #include "runtime/train/job_recovery.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <utility>
@@ -148,6 +149,7 @@ Status JobRecovery::restore(std::int64_t least_step) {
   constexpr double kGiga = 1e9;
   request.rates.nic_in = request.rates.nic_out = inputs_.spec.node_link_gb_per_s * kGiga;
   request.rates.cloud = inputs_.spec.recovery_cloud_gb_per_s * kGiga;
+  request.cloud_total = inputs_.spec.recovery_cloud_total_gb_per_s * kGiga;
   request.table = atom_table(inputs_.model);
   request.needed = landing.needed();
   Status other_run;

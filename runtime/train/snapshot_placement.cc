@@ -1,6 +1,7 @@
 #include "runtime/train/snapshot_placement.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <numeric>
 #include <tuple>

@@ -375,6 +375,37 @@ TEST_F(RecoveryTest, ATierThatFailsLeavesTheOthers) {
   EXPECT_EQ(outcome.report.restored.bytes.own_disk, outcome.report.restored.bytes.total());
 }
 
+/// Weights of replicas are the same bits; where they are not, no snapshot of them is kept as one.
+TEST_F(RecoveryTest, ReplicasThatDifferAreNoticed) {
+  planner::TrainSpec job = snapshot_job(false);
+  job.data_parallel = 2;
+  for (const bool damaged : {false, true}) {
+    run_local_ranks(2, [&](Communicator& world) {
+      planner::TrainSpec mine = job;
+      mine.node_name = world.rank() == Rank(0) ? "a" : "b";
+      const SystemClock clock;
+      const Result<TrainInputs> inputs = load_train_inputs(mine, 2);
+      ASSERT_TRUE(inputs.ok());
+      const auto trainer = Trainer::make(world, inputs.value(), clock);
+      ASSERT_TRUE(trainer.ok());
+      trainer.value()->step();
+      Result<RecoveryStores> stores = open_recovery_stores(mine, run_identity(inputs.value()));
+      ASSERT_TRUE(stores.ok());
+      const Trainer::State state = trainer.value()->state_memory();
+      if (damaged && world.rank() == Rank(1)) {
+        const ParameterInfo& tensor = trainer.value()->layout().find("model.layers.2.mlp.up_proj.weight");
+        state.parameters[tensor.offset + 7] += 0.25F;
+      }
+      Snapshotter snapshotter(world, inputs.value(), stores.value(), state, {"a", "b"}, clock);
+      snapshotter.start(trainer.value()->meta(1));
+      EXPECT_FALSE(snapshotter.idle());
+      const SnapshotResult result = snapshotter.settle();
+      EXPECT_EQ(result.status.code(), damaged ? Code::kDataLoss : Code::kOk);
+      EXPECT_THAT(result.status.message(), HasSubstr(damaged ? "layer 3" : ""));
+    });
+  }
+}
+
 TEST_F(RecoveryTest, WrongNamesAreRefusedBeforeAnythingIsWritten) {
   planner::TrainSpec job = snapshot_job(false);
   EXPECT_EQ(run(job, {"a b"}).status.code(), Code::kInvalidArgument);
