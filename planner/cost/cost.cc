@@ -484,6 +484,30 @@ double CostModel::all_gather_s(double bytes, const CollectiveGroup& group) const
                : ring_s(CollectiveKind::kAllGather, bytes, group);
 }
 
+double CostModel::least_ring_s_per_byte(int members, int concurrent) const {
+  // ring_s is (n - 1) seconds(shared / n) on the slowest link of those it uses, or a measured curve's seconds
+  // of `shared` times (n - 1) / n over the same of the ranks measured, which is below 1; both are at least
+  // (n - 1) / n * shared times the least quotient of any curve it may use, and (n - 1) / n rises with n.
+  if (members <= 1) return 0;
+  double least = std::numeric_limits<double>::infinity();
+  for (std::size_t n = 0; n < cluster_.nodes.size(); ++n) {
+    const int node = static_cast<int>(n);
+    if (cluster_.nodes[n].devices >= members * concurrent) {
+      least = std::min(least, intra(node).least_seconds_per_byte());
+    }
+    least = std::min(least, concurrent * inter(node).least_seconds_per_byte());
+  }
+  if (profile_) {
+    for (const CollectiveProfile& row : profile_->collectives) {
+      // Half an all-reduce stands for a part that was not measured.
+      const double part = row.kind == CollectiveKind::kAllReduce ? 0.5 : 1;
+      least = std::min(least, part * row.curve.least_seconds_per_byte());
+    }
+  }
+  if (!(least < std::numeric_limits<double>::infinity())) return 0;  // nothing can be sent at all
+  return least * (members - 1) / members;
+}
+
 double CostModel::all_reduce_s(double bytes, const CollectiveGroup& group) const {
   return ring_s(CollectiveKind::kAllReduce, bytes, group);
 }

@@ -109,6 +109,9 @@ class CostModel {
   [[nodiscard]] double reduce_scatter_s(double bytes, const CollectiveGroup& group) const;
   [[nodiscard]] double all_gather_s(double bytes, const CollectiveGroup& group) const;
   [[nodiscard]] double all_reduce_s(double bytes, const CollectiveGroup& group) const;
+  /// No reduce-scatter and no all-gather among at least so many members, wherever they are, takes less than
+  /// this for each byte of the buffer.
+  [[nodiscard]] double least_ring_s_per_byte(int members, int concurrent) const;
 
  private:
   CostModel(const ModelSpec& model, const ClusterSpec& cluster, const TrainSpec& train)

@@ -1,6 +1,7 @@
 #include "planner/cost/estimate.h"
 
 #include <algorithm>
+#include <limits>
 #include <map>
 #include <tuple>
 
@@ -95,31 +96,67 @@ void take_worse(StageExpectation& into, const StageExpectation& other, bool firs
   into.capacity_bytes = std::min(into.capacity_bytes, other.capacity_bytes);
 }
 
-/// The slowest of the messages that the ranks of a stage send side by side.
-double boundary_s(const Stage& from, const Stage& to, double bytes, const CostModel& cost) {
-  std::map<int, int> leaving;  // by node: messages to another one
+/// Devices of a stage whose twin in the next (or previous) stage is on another node, by node.
+std::map<int, int> leaving(const Stage& from, const Stage& to) {
+  std::map<int, int> devices;
   for (std::size_t i = 0; i < from.devices.size(); ++i) {
-    if (from.devices[i].node != to.devices[i].node) ++leaving[from.devices[i].node];
+    if (from.devices[i].node != to.devices[i].node) ++devices[from.devices[i].node];
   }
+  return devices;
+}
+
+/// The slowest of the messages that the ranks of a stage send side by side, with so many leaving each node.
+double boundary_s(const Stage& from, const Stage& to, double bytes, const std::map<int, int>& leaving,
+                  const CostModel& cost) {
   double slowest = 0;
   for (std::size_t i = 0; i < from.devices.size(); ++i) {
     const auto at = leaving.find(from.devices[i].node);
-    slowest = std::max(
-        slowest, cost.send_s(bytes, from.devices[i], to.devices[i], at == leaving.end() ? 1 : at->second));
+    const int concurrent = at == leaving.end() ? 1 : at->second;
+    slowest = std::max(slowest, cost.send_s(bytes, from.devices[i], to.devices[i], concurrent));
   }
   return slowest;
 }
 
+/// How many messages leave each node at the same time when equally deep groups keep step: by depth, direction
+/// and stage.
+class LockStep {
+ public:
+  explicit LockStep(const Plan& plan) {
+    for (const DeviceGroup& group : plan.groups) {
+      const int depth = static_cast<int>(group.stages.size());
+      for (int s = 0; s + 1 < depth; ++s) {
+        const Stage& here = group.stages[static_cast<std::size_t>(s)];
+        const Stage& next = group.stages[static_cast<std::size_t>(s) + 1];
+        for (const auto& [node, devices] : leaving(here, next)) leaving_[{depth, 0, s}][node] += devices;
+        for (const auto& [node, devices] : leaving(next, here)) leaving_[{depth, 1, s + 1}][node] += devices;
+      }
+    }
+  }
+  [[nodiscard]] const std::map<int, int>& forward(int depth, int stage) {
+    return leaving_[{depth, 0, stage}];
+  }
+  [[nodiscard]] const std::map<int, int>& backward(int depth, int stage) {
+    return leaving_[{depth, 1, stage}];
+  }
+
+ private:
+  std::map<std::tuple<int, int, int>, std::map<int, int>> leaving_;
+};
+
+/// `boundaries`: seconds of both messages across each, as they share the nodes' NICs.
 void estimate_pipeline(const DeviceGroup& group, const std::vector<StageExpectation>& stages,
-                       PlanEstimate& found) {
+                       const std::vector<double>& boundaries, PlanEstimate& found) {
   const std::size_t depth = stages.size();
   double period = 0;
   double round_trip = 0;  // from stage s to the last and back
-  for (std::size_t s = depth; s-- > 0;) {
-    const double u = stages[s].forward_s + stages[s].backward_s;
-    round_trip += u;
-    if (s + 1 < depth) round_trip += stages[s].send_activation_s + stages[s + 1].send_gradient_s;
-    period = std::max({period, u, round_trip / static_cast<double>(depth - s)});
+  for (std::size_t s = 0; s < depth; ++s) {
+    double window = 0;  // from stage s to stage t and back
+    for (std::size_t t = s; t < depth; ++t) {
+      if (t > s) window += boundaries[t - 1];
+      window += stages[t].forward_s + stages[t].backward_s;
+      period = std::max(period, window / static_cast<double>(t - s + 1));
+    }
+    if (s == 0) round_trip = window;
   }
   found.period_s.push_back(period);
   found.pipeline_s.push_back(round_trip + static_cast<double>(group.micro_batches - 1) * period);
@@ -178,7 +215,53 @@ class SegmentReplay {
   std::vector<std::vector<double>> free_;
 };
 
-void estimate_segments(const Plan& plan, const CostModel& cost, LayerCosts& layers, PlanEstimate& found) {
+/// What the rings of all segments put on each node's NIC, one way: they share it, whoever runs them.
+class NicLoads {
+ public:
+  NicLoads(const CostModel& cost, int concurrent) : cost_(cost), concurrent_(concurrent) {
+    reduce_s_.assign(cost.cluster().nodes.size(), 0);
+    gather_s_.assign(cost.cluster().nodes.size(), 0);
+  }
+  /// One segment's ring over its members and its twins of the other tensor ranks.
+  void add(const std::vector<DeviceSlot>& members, double gradients, double parameters) {
+    auto& nodes = nodes_.emplace_back();
+    for (const DeviceSlot slot : members) nodes.push_back(slot.node);
+    std::sort(nodes.begin(), nodes.end());
+    nodes.erase(std::unique(nodes.begin(), nodes.end()), nodes.end());
+    if (nodes.size() < 2) nodes.clear();
+    const auto n = static_cast<double>(members.size());
+    for (const int node : nodes) {
+      const double per_byte = concurrent_ * (n - 1) / n / cost_.inter(node).bytes_per_s();
+      reduce_s_[static_cast<std::size_t>(node)] += gradients * per_byte;
+      gather_s_[static_cast<std::size_t>(node)] += parameters * per_byte;
+    }
+  }
+  /// The last node's end when no byte of segment i leaves before starts[i].
+  [[nodiscard]] double reduced_s(const std::vector<double>& starts) const {
+    std::vector<double> first(reduce_s_.size(), std::numeric_limits<double>::infinity());
+    for (std::size_t i = 0; i < nodes_.size(); ++i) {
+      for (const int node : nodes_[i]) {
+        first[static_cast<std::size_t>(node)] = std::min(first[static_cast<std::size_t>(node)], starts[i]);
+      }
+    }
+    double end = 0;
+    for (std::size_t node = 0; node < first.size(); ++node) {
+      if (reduce_s_[node] > 0) end = std::max(end, first[node] + reduce_s_[node]);
+    }
+    return end;
+  }
+  [[nodiscard]] double gathered_s() const { return *std::max_element(gather_s_.begin(), gather_s_.end()); }
+
+ private:
+  const CostModel& cost_;
+  int concurrent_;
+  std::vector<std::vector<int>> nodes_;  // by segment; empty: inside one node
+  std::vector<double> reduce_s_;         // by node
+  std::vector<double> gather_s_;
+};
+
+void estimate_segments(const Plan& plan, const CostModel& cost, LayerCosts& layers, NicLoads& nics,
+                       PlanEstimate& found) {
   for (const Segment& segment : derive_segments(plan)) {
     SegmentCost segment_cost;
     segment_cost.segment = segment;
@@ -199,6 +282,7 @@ void estimate_segments(const Plan& plan, const CostModel& cost, LayerCosts& laye
     segment_cost.bytes = parameters * cost.gradient_bytes();
     segment_cost.reduce_s = cost.reduce_scatter_s(segment_cost.bytes, ring);
     segment_cost.gather_s = cost.all_gather_s(parameters * cost.parameter_bytes(), ring);
+    nics.add(members, segment_cost.bytes, parameters * cost.parameter_bytes());
     found.segments.push_back(std::move(segment_cost));
   }
 }
@@ -221,9 +305,11 @@ PlanEstimate estimate(const Plan& plan, const CostModel& cost) {
   const double bytes = cost.boundary_bytes(shape);
   LayerCosts layers(cost, shape);
   PlanEstimate found;
+  LockStep lock_step(plan);
   for (const DeviceGroup& group : plan.groups) {
     const auto depth = static_cast<std::int64_t>(group.stages.size());
     std::vector<StageExpectation> stages;
+    std::vector<double> boundaries;
     for (std::int64_t s = 0; s < depth; ++s) {
       const Stage& stage = group.stages[static_cast<std::size_t>(s)];
       StageExpectation expected;
@@ -236,28 +322,37 @@ PlanEstimate estimate(const Plan& plan, const CostModel& cost) {
         first_class = false;
       }
       if (s + 1 < depth) {
-        expected.send_activation_s =
-            boundary_s(stage, group.stages[static_cast<std::size_t>(s) + 1], bytes, cost);
+        const Stage& next = group.stages[static_cast<std::size_t>(s) + 1];
+        expected.send_activation_s = boundary_s(stage, next, bytes, leaving(stage, next), cost);
+        const int at = static_cast<int>(s);
+        boundaries.push_back(
+            boundary_s(stage, next, bytes, lock_step.forward(static_cast<int>(depth), at), cost) +
+            boundary_s(next, stage, bytes, lock_step.backward(static_cast<int>(depth), at + 1), cost));
       }
       if (s > 0) {
-        expected.send_gradient_s =
-            boundary_s(stage, group.stages[static_cast<std::size_t>(s) - 1], bytes, cost);
+        const Stage& previous = group.stages[static_cast<std::size_t>(s) - 1];
+        expected.send_gradient_s = boundary_s(stage, previous, bytes, leaving(stage, previous), cost);
       }
       found.update_s = std::max(found.update_s, expected.update_s);
       stages.push_back(expected);
     }
-    estimate_pipeline(group, stages, found);
+    estimate_pipeline(group, stages, boundaries, found);
     found.stages.push_back(std::move(stages));
   }
-  estimate_segments(plan, cost, layers, found);
+  NicLoads nics(cost, plan.tensor_parallel);
+  estimate_segments(plan, cost, layers, nics, found);
   const double slowest = *std::max_element(found.pipeline_s.begin(), found.pipeline_s.end());
   SegmentReplay reduce(plan, found);
   SegmentReplay gather(plan, found);
+  std::vector<double> starts;
   for (const SegmentCost& segment : found.segments) {
-    found.sync_exposed_s =
-        std::max(found.sync_exposed_s, reduce.run(segment.segment, segment.reduce_s, true) - slowest);
+    const double end = reduce.run(segment.segment, segment.reduce_s, true);
+    starts.push_back(end - segment.reduce_s);
+    found.sync_exposed_s = std::max(found.sync_exposed_s, end - slowest);
     found.gather_s = std::max(found.gather_s, gather.run(segment.segment, segment.gather_s, false));
   }
+  found.sync_exposed_s = std::max(found.sync_exposed_s, nics.reduced_s(starts) - slowest);
+  found.gather_s = std::max(found.gather_s, nics.gathered_s());
   found.iteration_s = slowest + found.sync_exposed_s + found.update_s + found.gather_s;
   return found;
 }

@@ -1,12 +1,21 @@
 /// The analytic iteration time and the memory of a plan (AutoHet notes, 2.3, 2.4, 2.9).
 ///
 ///   u_s = forward + backward, q_s = one-way transfer across boundary s (mean of activation and gradient)
-///   period_j   = max( max_s u_s , max_s (sum_{r>=s} u_r + 2 sum_{r>=s} q_r) / (P_j - s) )
+///   period_j   = max over windows s <= t of (sum_{s<=r<=t} u_r + 2 sum_{s<=r<t} q_r) / (t - s + 1)
 ///   T_j        = sum_s u_s + 2 sum_s q_s + (m_j - 1) period_j
 ///   iteration  = max_j T_j + exposed reduction + max update + exposed gather
 ///
+/// Groups of equal depth keep step: their messages across the same boundary leave a node together and share
+/// its NIC, which lengthens q_s here (StageExpectation has each message alone).
+///
+/// Stage s holds t - s more micro-batches than stage t: F_t(i), B_t, ..., B_s, F_s, ..., F_t(i + t - s + 1)
+/// wait for each other in 1F1B order, which takes the window's round trip. s = t is the slowest stage, t =
+/// P_j - 1 the round trip of the notes.
+///
 /// Reductions run segment by segment in the global order, each from the moment its last owner has finished
-/// its backward passes and its earlier segments; what ends after max_j T_j is exposed.
+/// its backward passes and its earlier segments; what ends after max_j T_j is exposed. What all segments
+/// together put on a node's NIC takes that NIC's time, from the first of their starts, and likewise the
+/// gathers.
 #pragma once
 
 #include <vector>

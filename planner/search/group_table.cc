@@ -358,8 +358,10 @@ GroupTable::GroupTable(const PipelineProblem& problem, double theta, const Cance
     };
     kernel.run(beta, needed);
     for (std::size_t i = 0; i < kernel.size(); ++i) {
-      const double sum = powers[i] <= most ? kernel.sum(i) : kInfinite;
-      if (sum > theta || sum == kInfinite) continue;
+      double sum = powers[i] <= most ? kernel.sum(i) : kInfinite;
+      if (sum == kInfinite) continue;
+      sum = std::max(sum, problem.floor_of(kernel.depth(i))) + problem.tail_of(kernel.depth(i));
+      if (sum > theta) continue;
       if (lines[i].empty() || sum < lines[i].back().sum) add_line(lines[i], {sum, beta});
     }
   }
@@ -373,6 +375,50 @@ std::vector<StageChoice> GroupTable::stages(const Column& column, const Line& li
   Kernel kernel(*problem_, column.units, column.depth);
   kernel.run(line.slowest, [](std::size_t) { return 0; });
   return kernel.trace(kernel.size() - 1, line.slowest);
+}
+
+std::optional<GroupChoice> group_of_all_units(const PipelineProblem& problem, std::int64_t micro_batches) {
+  const int depth = std::accumulate(problem.units.begin(), problem.units.end(), 0);
+  TS_REQUIRE(depth >= 1 && depth <= problem.max_depth, depth, problem.max_depth);
+  Kernel kernel(problem, problem.units, depth);
+  const std::size_t all = kernel.size() - 1;
+  const std::vector<double> betas = candidate_betas(problem, depth);
+  const auto sum_at = [&](std::size_t i) {
+    kernel.run(betas[i], [](std::size_t) { return 0; });
+    return kernel.sum(all);
+  };
+  std::size_t least = 0;
+  for (std::size_t end = betas.size(); least < end;) {
+    const std::size_t middle = least + (end - least) / 2;
+    if (sum_at(middle) < kInfinite) {
+      end = middle;
+    } else {
+      least = middle + 1;
+    }
+  }
+  if (least == betas.size()) return std::nullopt;
+  constexpr std::size_t kTries = 6;
+  double best_s = kInfinite;
+  std::size_t best = least;
+  double further = 1;  // ratio of the next beta to the last one tried, at least: close ones say the same
+  constexpr double kStep = 1.002;
+  double last = 0;
+  std::size_t tries = 0;
+  for (std::size_t i = least; i < betas.size() && tries < kTries; ++i) {
+    if (betas[i] < last * further) continue;
+    further = kStep;
+    last = betas[i];
+    ++tries;
+    const double drain = static_cast<double>(micro_batches - 1) * betas[i];
+    if (drain >= best_s) break;
+    const double seconds = drain + sum_at(i);
+    if (seconds < best_s) {
+      best_s = seconds;
+      best = i;
+    }
+  }
+  (void)sum_at(best);
+  return GroupChoice{kernel.trace(all, betas[best]), micro_batches};
 }
 
 }  // namespace tessera::planner

@@ -18,6 +18,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <vector>
 
 #include "planner/search/pipeline_problem.h"
@@ -30,7 +31,7 @@ using Cancelled = std::function<bool()>;
 class GroupTable {
  public:
   struct Line {
-    double sum = 0;
+    double sum = 0;  // with floor and tail (pipeline_problem.h)
     double slowest = 0;
   };
   /// A composition that some order and cut serves. T(m) = min over lines of sum + (m - 1) * slowest.
@@ -61,6 +62,13 @@ class GroupTable {
   std::size_t states_ = 0;
   bool cancelled_ = false;
 };
+
+/// A group of all of `problem`'s units for so many micro-batches: an order and a cut of few seconds. The
+/// least possible slowest stage and some larger ones are tried, so the answer is close to the best, not
+/// always it. Nullopt when no order and cut fit. O(tries * compositions below the units * types * layers *
+/// layers per stage).
+[[nodiscard]] std::optional<GroupChoice> group_of_all_units(const PipelineProblem& problem,
+                                                            std::int64_t micro_batches);
 
 /// Compositions of 1 to `depth` units out of `units`, by rising size.
 [[nodiscard]] std::vector<std::vector<int>> compositions(const std::vector<int>& units, int depth);

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <limits>
 
+#include "planner/search/relaxation.h"
+
 namespace tessera::planner {
 namespace {
 
@@ -54,98 +56,13 @@ bool fits(std::span<const int> units, std::span<const int> room) {
   return true;
 }
 
-/// Maximises value . x, columns x <= units, x >= 0, by the revised simplex method with one row per type.
-/// Basis members are column indices, or -1 - k for the slack of type k.
-class Relaxation {
- public:
-  Relaxation(std::span<const GroupTable::Column> columns, std::span<const int> units,
-             std::span<const std::int64_t> values)
-      : columns_(columns), values_(values), rows_(units.size()) {
-    inverse_.assign(rows_, std::vector<double>(rows_, 0));
-    for (std::size_t k = 0; k < rows_; ++k) {
-      inverse_[k][k] = 1;
-      basis_.push_back(-1 - static_cast<int>(k));
-      amounts_.push_back(units[k]);
-    }
-    prices_.assign(rows_, 0);
-    constexpr int kMostPivots = 2000;  // each one is a step up or degenerate; the bound below is sound anyway
-    for (int pivot = 0; pivot < kMostPivots && improve(); ++pivot) {
-    }
-  }
-  [[nodiscard]] const std::vector<double>& prices() const { return prices_; }
-  [[nodiscard]] const std::vector<int>& basis() const { return basis_; }
-  [[nodiscard]] const std::vector<double>& amounts() const { return amounts_; }
-
- private:
-  [[nodiscard]] double units_of(int member, std::size_t type) const {
-    if (member < 0) return type == static_cast<std::size_t>(-1 - member) ? 1 : 0;
-    return columns_[static_cast<std::size_t>(member)].units[type];
-  }
-  bool improve() {
-    for (std::size_t k = 0; k < rows_; ++k) {
-      prices_[k] = 0;
-      for (std::size_t i = 0; i < rows_; ++i) {
-        if (basis_[i] >= 0) {
-          prices_[k] += static_cast<double>(values_[static_cast<std::size_t>(basis_[i])]) * inverse_[i][k];
-        }
-      }
-    }
-    int entering = 0;
-    double best = 1e-9;
-    bool found = false;
-    for (std::size_t c = 0; c < columns_.size(); ++c) {
-      if (values_[c] == 0) continue;
-      double gain = static_cast<double>(values_[c]);
-      for (std::size_t k = 0; k < rows_; ++k) gain -= prices_[k] * columns_[c].units[k];
-      if (gain > best) {
-        best = gain;
-        entering = static_cast<int>(c);
-        found = true;
-      }
-    }
-    for (std::size_t k = 0; k < rows_; ++k) {
-      if (-prices_[k] > best) {
-        best = -prices_[k];
-        entering = -1 - static_cast<int>(k);
-        found = true;
-      }
-    }
-    return found && exchange(entering);
-  }
-  bool exchange(int entering) {
-    std::vector<double> direction(rows_, 0);
-    for (std::size_t i = 0; i < rows_; ++i) {
-      for (std::size_t k = 0; k < rows_; ++k) direction[i] += inverse_[i][k] * units_of(entering, k);
-    }
-    std::size_t leaving = rows_;
-    double step = 0;
-    for (std::size_t i = 0; i < rows_; ++i) {
-      if (direction[i] <= 1e-12) continue;
-      const double ratio = std::max(0.0, amounts_[i]) / direction[i];
-      if (leaving == rows_ || ratio < step) {
-        leaving = i;
-        step = ratio;
-      }
-    }
-    if (leaving == rows_) return false;
-    for (std::size_t i = 0; i < rows_; ++i) amounts_[i] -= i == leaving ? 0 : step * direction[i];
-    amounts_[leaving] = step;
-    basis_[leaving] = entering;
-    for (std::size_t k = 0; k < rows_; ++k) inverse_[leaving][k] /= direction[leaving];
-    for (std::size_t i = 0; i < rows_; ++i) {
-      if (i == leaving) continue;
-      for (std::size_t k = 0; k < rows_; ++k) inverse_[i][k] -= direction[i] * inverse_[leaving][k];
-    }
-    return true;
-  }
-
-  std::span<const GroupTable::Column> columns_;
-  std::span<const std::int64_t> values_;
-  std::size_t rows_;
-  std::vector<std::vector<double>> inverse_;
-  std::vector<int> basis_;
-  std::vector<double> amounts_;
-  std::vector<double> prices_;
+/// Columns as the relaxation wants them.
+struct ColumnSource {
+  std::span<const GroupTable::Column> table;
+  std::span<const std::int64_t> values;
+  [[nodiscard]] std::size_t columns() const { return table.size(); }
+  [[nodiscard]] double value(std::size_t c) const { return static_cast<double>(values[c]); }
+  [[nodiscard]] double amount(std::size_t c, std::size_t k) const { return table[c].units[k]; }
 };
 
 double price_of(const std::vector<double>& prices, std::span<const int> units) {
@@ -262,7 +179,9 @@ Packing Packer::pack_exactly(std::span<const std::int64_t> values, std::span<con
 }
 
 Packing Packer::pack_by_relaxation(std::span<const std::int64_t> values) const {
-  const Relaxation relaxation(columns_, units_, values);
+  const ColumnSource source{columns_, values};
+  const std::vector<double> room(units_.begin(), units_.end());
+  const Relaxation relaxation(source, room);
   std::vector<double> prices = relaxation.prices();
   for (double& price : prices) price = std::max(price, 0.0);
   Packing packing;

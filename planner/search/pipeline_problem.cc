@@ -28,6 +28,45 @@ std::vector<double> least_layer_seconds(const PipelineProblem& problem) {
   return least;
 }
 
+double least_slowest_stage(const PipelineProblem& problem) {
+  const StageTable& stages = problem.stages;
+  const int layers = stages.layers();
+  // By type and layers, wherever the stage is; no less for more layers.
+  std::vector<std::vector<double>> least(problem.units.size());
+  std::vector<double> candidates;
+  for (std::size_t type = 0; type < least.size(); ++type) {
+    if (problem.units[type] == 0) continue;
+    least[type].assign(static_cast<std::size_t>(layers) + 1, kInfinite);
+    for (int r = 1; r <= problem.max_depth; ++r) {
+      for (int begin = 0; begin < layers; ++begin) {
+        if (stages.alike() && begin > 1) break;
+        for (int end = begin + 1; end <= layers; ++end) {
+          double& best = least[type][static_cast<std::size_t>(end - begin)];
+          best = std::min(best, stages.seconds(static_cast<int>(type), r, begin, end));
+        }
+      }
+    }
+    for (int count = layers; count > 1; --count) {
+      double& fewer = least[type][static_cast<std::size_t>(count) - 1];
+      fewer = std::min(fewer, least[type][static_cast<std::size_t>(count)]);
+    }
+    candidates.insert(candidates.end(), least[type].begin() + 1, least[type].end());
+  }
+  std::sort(candidates.begin(), candidates.end());
+  const auto enough = [&](double slowest) {
+    std::int64_t held = 0;
+    for (std::size_t type = 0; type < least.size(); ++type) {
+      if (problem.units[type] == 0) continue;
+      const auto above = std::upper_bound(least[type].begin() + 1, least[type].end(), slowest);
+      held += std::int64_t{problem.units[type]} * (above - least[type].begin() - 1);
+    }
+    return held >= layers;
+  };
+  const auto at = std::partition_point(candidates.begin(), candidates.end(),
+                                       [&](double slowest) { return !enough(slowest); });
+  return at == candidates.end() ? kInfinite : *at;
+}
+
 double work_bound(const PipelineProblem& problem) {
   const std::vector<double> least = least_layer_seconds(problem);
   double power = 0;
@@ -54,7 +93,8 @@ double group_seconds(const PipelineProblem& problem, const GroupChoice& group) {
       sum += problem.round_trip_s[static_cast<std::size_t>(stage.type)][static_cast<std::size_t>(next.type)];
     }
   }
-  return sum + static_cast<double>(group.micro_batches - 1) * most;
+  return std::max(sum, problem.floor_of(depth)) + static_cast<double>(group.micro_batches - 1) * most +
+         problem.tail_of(depth);
 }
 
 }  // namespace tessera::planner

@@ -4,8 +4,11 @@
 ///
 ///   choose    groups of units, in each group an order of its units and a cut of layers 0 .. L-1 into as many
 ///             contiguous, non-empty ranges, and micro-batches m_j >= 1 with sum m; units may stay idle
-///   minimise  max_j  sum_s u_s + sum_s q_s + (m_j - 1) max_s u_s        (AutoHet notes, 2.3, bottleneck
-///   form)
+///   minimise  max_j  max(sum_s u_s + sum_s q_s, floor_P) + (m_j - 1) max_s u_s + tail_P
+///
+/// the bottleneck form of AutoHet notes, 2.3, with what any group of P stages must do around its pipeline:
+/// tail_P seconds after it (update, gather), and floor_P seconds that its first micro-batch and its reduction
+/// take together at least.
 ///
 /// A stage at distance r from the end (r = 1: the last) must have room for min(r, m) micro-batches in flight,
 /// whatever m_j: its seconds are infinite where it has not.
@@ -57,11 +60,23 @@ struct PipelineProblem {
   std::int64_t micro_batches = 1;                 // m
   StageTable stages;                              // depth >= max_depth
   std::vector<std::vector<double>> round_trip_s;  // across a boundary, [type before][type after]; >= 0
+  std::vector<double> floor_s;                    // by depth, from 0; empty: none
+  std::vector<double> tail_s;                     // by depth, from 0; empty: none
   [[nodiscard]] int types() const { return static_cast<int>(units.size()); }
+  [[nodiscard]] double floor_of(int stages) const {
+    return floor_s.empty() ? 0 : floor_s[static_cast<std::size_t>(stages)];
+  }
+  [[nodiscard]] double tail_of(int stages) const {
+    return tail_s.empty() ? 0 : tail_s[static_cast<std::size_t>(stages)];
+  }
 };
 
 /// The least seconds per layer that type k reaches in any stage; infinite if it fits none.
 [[nodiscard]] std::vector<double> least_layer_seconds(const PipelineProblem& problem);
+
+/// The least seconds of the slowest stage of a group that has all units: together they must hold all layers.
+/// Infinite when they cannot.
+[[nodiscard]] double least_slowest_stage(const PipelineProblem& problem);
 
 /// No solution is faster: each unit of type k finishes at most T / t_k layers of T seconds, and m L are due.
 /// Infinite when no type fits a layer.

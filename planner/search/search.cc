@@ -10,6 +10,7 @@
 
 #include "planner/cost/estimate.h"
 #include "planner/search/node_mapping.h"
+#include "planner/search/price_bound.h"
 #include "planner/search/stage_choice.h"
 #include "planner/search/unit_pool.h"
 
@@ -78,9 +79,44 @@ class Candidate {
 
   /// A bound that needs no search, with the least memory that any number of groups could have.
   [[nodiscard]] double quick_bound() {
-    report_.seconds_bound_s = work_bound(problem(most_groups()));
+    // Deeper groups hold more micro-batches and no less work, so two stages say the least of any.
+    report_.seconds_bound_s = work_bound(problem(1, most_groups(), std::min(2, most_depth())));
     report_.lower_bound_s = report_.seconds_bound_s;
     return report_.lower_bound_s;
+  }
+
+  /// Raises the bound for groups of any depth towards `enough_s`, number of groups by number of groups.
+  void tighten(double enough_s) {
+    double bound = kInfinite;
+    for (int least = 1; least <= most_groups() && report_.lower_bound_s < enough_s; least *= 2) {
+      const int most = std::min(2 * least - 1, most_groups());
+      const PipelineProblem numbers = problem(least, most, most_depth());
+      bound = std::min(bound,
+                       price_bound(numbers, {.most_groups = most, .enough_s = enough_s}, options_.cancelled));
+      if (bound <= report_.lower_bound_s) return;
+    }
+    if (options_.cancelled && options_.cancelled()) return;
+    report_.lower_bound_s = std::max(report_.lower_bound_s, bound);
+  }
+
+  /// The best plan of at most `give_up_s` seconds among those whose groups are all alike, so that few
+  /// segments are reduced between many owners.
+  [[nodiscard]] std::optional<Plan> solve_alike(double give_up_s, std::int64_t& evaluated) {
+    std::optional<Plan> best;
+    // 1, 2, 3, 4, 6, 8, 12, 16, ...
+    for (int groups = 1; groups <= most_groups(); groups += groups < 4              ? 1
+                                                            : groups & (groups - 1) ? groups / 3
+                                                                                    : groups / 2) {
+      for (const std::vector<int>& units : shares(groups)) {
+        if (options_.cancelled && options_.cancelled()) return best;
+        std::optional<Plan> plan = alike(groups, units, give_up_s, evaluated);
+        if (!plan || plan->expected.iteration_s >= give_up_s) continue;
+        give_up_s = plan->expected.iteration_s;
+        best = std::move(plan);
+      }
+    }
+    if (best) report_.iteration_s = best->expected.iteration_s;
+    return best;
   }
 
   /// The best plan of at most `give_up_s` seconds of pipeline; its estimate is in the plan.
@@ -90,13 +126,19 @@ class Candidate {
       int solves = 8;
       report_.exact = true;
       const Answer answer = solve_range(1, most_groups(), give_up_s, solves, evaluated, cancelled);
-      report_.lower_bound_s = answer.lower_bound;
+      // What is said of groups up to a depth is no bound for deeper ones.
+      if (report_.max_depth >= most_depth()) {
+        report_.lower_bound_s = std::max(report_.lower_bound_s, answer.lower_bound);
+      }
       if (answer.plan) report_.pipeline_s = answer.pipeline_s;
       const int deeper = affordable_depth(units_, cost_.model().layers, afford);
       const bool nothing = answer.lower_bound == kInfinite && !answer.plan;
       constexpr std::int64_t kMost = 16000;
       if (!nothing || options_.max_depth > 0 || cancelled || afford > kMost || deeper <= report_.max_depth) {
-        if (answer.plan) report_.iteration_s = answer.plan->expected.iteration_s;
+        if (answer.plan &&
+            (report_.iteration_s == 0 || answer.plan->expected.iteration_s < report_.iteration_s)) {
+          report_.iteration_s = answer.plan->expected.iteration_s;
+        }
         return answer.plan;
       }
       report_.max_depth = deeper;
@@ -110,6 +152,58 @@ class Candidate {
     double lower_bound = kInfinite;
   };
 
+  [[nodiscard]] int most_depth() const { return std::min(total_units(), limit_depth()); }
+  [[nodiscard]] int limit_depth() const {
+    const int layers = cost_.model().layers;
+    return options_.max_depth > 0 ? std::min(options_.max_depth, layers) : layers;
+  }
+
+  /// What each of so many groups gets when they are alike: of all types, of all but one, of one alone.
+  [[nodiscard]] std::vector<std::vector<int>> shares(int groups) const {
+    std::vector<std::vector<int>> found;
+    const auto add = [&](const auto& used) {
+      std::vector<int> units;
+      for (std::size_t k = 0; k < units_.size(); ++k) units.push_back(used(k) ? units_[k] / groups : 0);
+      const int depth = std::accumulate(units.begin(), units.end(), 0);
+      const bool known = std::find(found.begin(), found.end(), units) != found.end();
+      constexpr std::int64_t kAffordable = 1000;
+      if (depth == 0 || depth > most_depth() || known) return;
+      if (count_compositions(units, depth, kAffordable + 1) <= kAffordable) found.push_back(std::move(units));
+    };
+    add([](std::size_t) { return true; });
+    for (std::size_t out = 0; out < units_.size(); ++out) add([&](std::size_t k) { return k != out; });
+    for (std::size_t only = 0; only < units_.size(); ++only) add([&](std::size_t k) { return k == only; });
+    return found;
+  }
+
+  [[nodiscard]] std::optional<Plan> alike(int groups, const std::vector<int>& units, double give_up_s,
+                                          std::int64_t& evaluated) const {
+    if (options_.mode == MicroBatchMode::kEqual && micro_batches_ % groups != 0) return std::nullopt;
+    const std::int64_t each = (micro_batches_ + groups - 1) / groups;
+    const int depth = std::accumulate(units.begin(), units.end(), 0);
+    PipelineProblem numbers = problem(groups, groups, depth);
+    numbers.units = units;
+    numbers.micro_batches = each;
+    const std::vector<double> least = least_layer_seconds(numbers);
+    const double fill = numbers.stages.layers() * *std::min_element(least.begin(), least.end());
+    const double period = least_slowest_stage(numbers);
+    const double drain = static_cast<double>(each - 1) * period;
+    if (period == kInfinite ||
+        std::max(fill, numbers.floor_of(depth)) + drain + numbers.tail_of(depth) >= give_up_s)
+      return std::nullopt;
+    const std::optional<GroupChoice> choice = group_of_all_units(numbers, each);
+    if (!choice) return std::nullopt;
+    Grouping grouping;
+    grouping.seconds = group_seconds(numbers, *choice);
+    if (grouping.seconds >= give_up_s) return std::nullopt;
+    for (int g = 0; g < groups; ++g) {
+      grouping.groups.push_back(
+          {choice->stages, micro_batches_ / groups + (g < micro_batches_ % groups ? 1 : 0)});
+    }
+    double pipeline_s = kInfinite;
+    return plan_of(grouping, numbers, pipeline_s, 0, evaluated);  // both starts, no swaps
+  }
+
   [[nodiscard]] int most_groups() const {
     return static_cast<int>(std::min<std::int64_t>(total_units(), micro_batches_));
   }
@@ -119,16 +213,17 @@ class Candidate {
             options_.recompute};
   }
 
-  [[nodiscard]] PipelineProblem problem(int groups) const {
+  /// For `least` to `most` groups of at most `depth` stages.
+  [[nodiscard]] PipelineProblem problem(int least, int most, int depth) const {
     PipelineProblem found;
     found.units = units_;
-    found.max_depth = report_.max_depth;
+    found.max_depth = depth;
     found.micro_batches = micro_batches_;
     const int layers = cost_.model().layers;
     const bool alike = cost_.identical_layers();
     found.stages = StageTable(static_cast<int>(units_.size()), found.max_depth, layers, alike);
     for (std::size_t type = 0; type < units_.size(); ++type) {
-      const StageChooser stages = chooser(type, groups);
+      const StageChooser stages = chooser(type, most);
       for (int r = 1; r <= found.max_depth; ++r) {
         const std::int64_t in_flight = std::min<std::int64_t>(r, micro_batches_);
         for (int begin = 0; begin < layers; ++begin) {
@@ -150,7 +245,45 @@ class Candidate {
         if (!(found.round_trip_s[a][b] < kInfinite)) found.round_trip_s[a][b] = 0;  // a class of one unit
       }
     }
+    add_communication(found, least, most);
     return found;
+  }
+
+  /// What estimate() adds at least to the pipeline of a group of P stages, one of which has ceil(L / P)
+  /// layers.
+  ///
+  ///   gather, update   a stage takes part in the gathers of all its segments one after another, and updates
+  ///                    its share of all its layers; both come after the slowest pipeline and reduction:
+  ///                    tail_P
+  ///   reduction        no segment of stage s starts before that stage's last backward, that is before
+  ///                    T_j - sum_{s' <= s} (backward + gradient sent) >= sum of forwards + (m_j - 1)
+  ///                    period_j, and they end one after another: the first micro-batch counts at least sum
+  ///                    of forwards + reduction of the stage: floor_P
+  void add_communication(PipelineProblem& found, int least, int most) const {
+    const int layers = cost_.model().layers;
+    double parameters = kInfinite;
+    double update_s = kInfinite;
+    double forward_s = kInfinite;
+    for (const UnitClass& type : classes_) {
+      for (int layer = 0; layer < (cost_.identical_layers() ? 1 : layers); ++layer) {
+        const LayerCost cost = cost_.decoder(type.device, shape_, layer, Recompute::kNone);
+        parameters = std::min(parameters, cost.parameters);
+        update_s = std::min(update_s, cost.update_s);
+        forward_s = std::min(forward_s, cost.forward_s);
+      }
+    }
+    const int cells = shape_.context.ranks();
+    const double s_per_byte = cost_.least_ring_s_per_byte(least * cells, shape_.tensor_parallel);
+    const double reduce_s = parameters * cost_.gradient_bytes() * s_per_byte;
+    const double tail_s = parameters * cost_.parameter_bytes() * s_per_byte +
+                          update_s / (static_cast<double>(most) * static_cast<double>(cells));
+    found.floor_s.push_back(0);
+    found.tail_s.push_back(0);
+    for (int depth = 1; depth <= found.max_depth; ++depth) {
+      const int largest = (layers + depth - 1) / depth;
+      found.floor_s.push_back(layers * forward_s + largest * reduce_s);
+      found.tail_s.push_back(largest * tail_s);
+    }
   }
 
   /// The best plan with `least` to `most` groups. The optimizer shard, and with it memory and recomputation,
@@ -158,7 +291,7 @@ class Candidate {
   /// with fewer does not keep its promise.
   [[nodiscard]] Answer solve_range(int least, int most, double give_up_s, int& solves,
                                    std::int64_t& evaluated, bool& cancelled) {
-    const PipelineProblem numbers = problem(most);
+    const PipelineProblem numbers = problem(least, most, report_.max_depth);
     GroupingOptions options;
     options.mode = options_.mode;
     options.give_up_s = give_up_s;
@@ -172,7 +305,7 @@ class Candidate {
     if (grouping.groups.empty()) return answer;
     const int groups = static_cast<int>(grouping.groups.size());
     answer.pipeline_s = kInfinite;
-    answer.plan = plan_of(grouping, numbers, answer.pipeline_s, evaluated);
+    answer.plan = plan_of(grouping, numbers, answer.pipeline_s, options_.mapping_evaluations, evaluated);
     constexpr double kRounding = 1e-9;
     const bool kept = answer.plan && answer.pipeline_s <= grouping.seconds * (1 + kRounding);
     if (kept || cancelled || groups >= most || solves <= 0) return answer;
@@ -200,7 +333,8 @@ class Candidate {
   /// Nullopt where a stage does not fit with the optimizer spread over these groups only. `pipeline_s`: the
   /// slowest group with the recomputation that fits.
   [[nodiscard]] std::optional<Plan> plan_of(const Grouping& grouping, const PipelineProblem& numbers,
-                                            double& pipeline_s, std::int64_t& evaluated) const {
+                                            double& pipeline_s, std::int64_t most_evaluations,
+                                            std::int64_t& evaluated) const {
     const ModelSpec& model = cost_.model();
     Plan plan;
     plan.layers = model.layers;
@@ -244,13 +378,15 @@ class Candidate {
         most = std::max(most, fit->seconds);
         row.push_back(stage.type);
       }
-      slowest = std::max(slowest, sum + static_cast<double>(chosen.micro_batches - 1) * most);
+      slowest = std::max(slowest, std::max(sum, numbers.floor_of(depth)) +
+                                      static_cast<double>(chosen.micro_batches - 1) * most +
+                                      numbers.tail_of(depth));
       plan.groups.push_back(std::move(group));
     }
     // An estimate takes time in proportion to the stages: large plans get fewer.
     const std::int64_t stages = std::max(1, plan.ranks() / plan.stage_devices());
     constexpr std::int64_t kMostStages = 20000;
-    const std::int64_t evaluations = std::min(options_.mapping_evaluations, kMostStages / stages);
+    const std::int64_t evaluations = std::min(most_evaluations, kMostStages / stages);
     const Mapping mapping = map_units(plan, types, classes_, cost_, evaluations, options_.cancelled);
     evaluated += mapping.evaluated;
     set_expectations(plan, mapping.estimate);
@@ -320,18 +456,26 @@ class Search {
 
   Result<SearchResult> run() {
     TS_TRY(make_candidates());
-    std::sort(candidates_.begin(), candidates_.end(), [](const auto& a, const auto& b) {
-      return a->report().lower_bound_s < b->report().lower_bound_s;
-    });
-    for (; done_ < static_cast<int>(candidates_.size()) && !cancelled_; ++done_) {
-      Candidate& candidate = *candidates_[static_cast<std::size_t>(done_)];
-      if (best_ && candidate.report().lower_bound_s >= best_->expected.iteration_s) break;
+    // Plans of groups alike first: they are quick, and what beats none of them need not be solved.
+    sort_candidates();
+    for (const auto& candidate : candidates_) {
+      if (stop() || beaten(*candidate)) break;
       tell();
-      std::optional<Plan> plan =
-          candidate.solve(best_ ? best_->expected.iteration_s : kInfinite, evaluated_, cancelled_);
-      if (plan && (!best_ || plan->expected.iteration_s < best_->expected.iteration_s))
-        best_ = std::move(plan);
-      if (options_.cancelled && options_.cancelled()) cancelled_ = true;
+      keep(candidate->solve_alike(best_s(), evaluated_));
+    }
+    for (const auto& candidate : candidates_) {
+      if (!best_ || stop() || beaten(*candidate)) break;
+      tell();
+      candidate->tighten(best_s());
+    }
+    sort_candidates();
+    for (; done_ < static_cast<int>(candidates_.size()) && !stop(); ++done_) {
+      Candidate& candidate = *candidates_[static_cast<std::size_t>(done_)];
+      if (beaten(candidate)) break;
+      tell();
+      const bool first = !best_;
+      keep(candidate.solve(best_s(), evaluated_, cancelled_));
+      if (first && best_) candidate.tighten(best_s());
     }
     if (!best_) {
       if (cancelled_) {
@@ -376,6 +520,23 @@ class Search {
       }
     }
     return {};
+  }
+
+  void sort_candidates() {
+    std::stable_sort(candidates_.begin(), candidates_.end(), [](const auto& a, const auto& b) {
+      return a->report().lower_bound_s < b->report().lower_bound_s;
+    });
+  }
+  [[nodiscard]] double best_s() const { return best_ ? best_->expected.iteration_s : kInfinite; }
+  [[nodiscard]] bool beaten(const Candidate& candidate) const {
+    return candidate.report().lower_bound_s >= best_s();
+  }
+  [[nodiscard]] bool stop() {
+    cancelled_ = cancelled_ || (options_.cancelled && options_.cancelled());
+    return cancelled_;
+  }
+  void keep(std::optional<Plan> plan) {
+    if (plan && plan->expected.iteration_s < best_s()) best_ = std::move(plan);
   }
 
   /// Of the whole space: what was solved counts with its bound, what was not with its quick one.

@@ -5,10 +5,13 @@
 ///            devices, any grouping, order, cut, allocation and recomputation; groups of at most `max_depth`
 ///            stages; every stage has room for min(P - s, m) micro-batches in flight.
 /// Objective  estimate(): pipelines with round trips, exposed reduction, update and gather.
-/// Bound      each candidate (degree, mesh, micro-batch size) is bounded from below by its grouping alone
-///            (grouping.h), whose bottleneck form the other terms only lengthen; candidates are taken by
-///            rising bounds until none can beat the best. The bound of the whole is the least of those, so
-///            lower_bound_s <= iteration_s of every plan in the space.
+/// Bound      each candidate (degree, mesh, micro-batch size) is bounded from below by its grouping with the
+///            least update, gather and reduction that groups of a depth can have (pipeline_problem.h):
+///            exactly where all compositions can be listed (grouping.h), for groups of any depth by prices of
+///            units (price_bound.h), one range of group counts after another. estimate() only adds to that
+///            form. The bound of the whole is the least of those, so lower_bound_s <= iteration_s of every
+///            plan in the space.
+/// Search     plans of groups alike first, then candidates by rising bounds until none can beat the best.
 /// Oracles    brute force and CBC, tests/planner/search.
 #pragma once
 

@@ -90,8 +90,14 @@ std::optional<StageFit> StageChooser::choose_alike(int count, double flights, do
   double least = kNever;
   int best_full = 0;
   int best_part = 0;
+  const double quickest = std::min({keep.seconds, part.seconds, all.seconds});
   for (int fulls = 0; fulls <= (full ? count : 0); ++fulls) {
-    for (int parts = 0; parts <= (selective ? count - fulls : 0); ++parts) {
+    if (fulls * all.seconds + (count - fulls) * quickest >= least) continue;
+    // Fewer partial ones than this leave too little room, whatever they hold while they compute again.
+    const double over = fulls * all.bytes + (count - fulls) * keep.bytes - room;
+    const double saved = keep.bytes - part.bytes;
+    const int skipped = over > 0 && saved > 0 ? static_cast<int>(std::min(over / saved, 1e9)) : 0;
+    for (int parts = skipped; parts <= (selective ? count - fulls : 0); ++parts) {
       const int keeps = count - fulls - parts;
       if (keeps > 0 && !none) continue;
       const double again = std::max(fulls > 0 ? all.again : 0, parts > 0 ? part.again : 0);

@@ -11,34 +11,42 @@ double bottleneck_s(const Group& group) {
   return most;
 }
 
-/// sum_{r >= s} u_r + 2 sum_{r >= s} q_r
-double round_trip_s(const Group& group, std::size_t s) {
+/// From stage s to stage t and back.
+double round_trip_s(const Group& group, std::size_t s, std::size_t t) {
   double sum = 0;
-  for (std::size_t r = s; r < group.stages.size(); ++r) {
+  for (std::size_t r = s; r <= t; ++r) {
     const Stage& stage = group.stages[r];
     sum += stage.forward_s + stage.backward_s;
-    if (r + 1 < group.stages.size()) {
-      sum += stage.send_activation.seconds + group.stages[r + 1].send_gradient.seconds;
-    }
+    if (r < t) sum += stage.send_activation.seconds + group.stages[r + 1].send_gradient.seconds;
   }
   return sum;
 }
 
 double form_s(const Group& group, double period_s) {
-  return round_trip_s(group, 0) + (group.micro_batches - 1) * period_s;
+  return round_trip_s(group, 0, group.stages.size() - 1) + (group.micro_batches - 1) * period_s;
+}
+
+double window_s(const Group& group, std::size_t s, std::size_t t) {
+  return round_trip_s(group, s, t) / static_cast<double>(t - s + 1);
 }
 
 }  // namespace
 
-double round_trip_period_s(const Group& group) {
-  double period = bottleneck_s(group);
+double closed_form_s(const Group& group) {
+  double period = 0;
   for (std::size_t s = 0; s < group.stages.size(); ++s) {
-    period = std::max(period, round_trip_s(group, s) / static_cast<double>(group.stages.size() - s));
+    for (std::size_t t = s; t < group.stages.size(); ++t) period = std::max(period, window_s(group, s, t));
   }
-  return period;
+  return form_s(group, period);
 }
 
-double closed_form_s(const Group& group) { return form_s(group, round_trip_period_s(group)); }
+double round_trip_form_s(const Group& group) {
+  double period = bottleneck_s(group);
+  for (std::size_t s = 0; s < group.stages.size(); ++s) {
+    period = std::max(period, window_s(group, s, group.stages.size() - 1));
+  }
+  return form_s(group, period);
+}
 
 double bottleneck_form_s(const Group& group) { return form_s(group, bottleneck_s(group)); }
 

@@ -29,6 +29,16 @@ double LinkCurve::bytes_per_s() const {
   return last.seconds > 0 ? last.bytes / last.seconds : std::numeric_limits<double>::infinity();
 }
 
+double LinkCurve::least_seconds_per_byte() const {
+  // On a straight piece the quotient is monotone, so it is least at a point or far out.
+  if (points.empty()) return std::numeric_limits<double>::infinity();
+  double least = 1 / bytes_per_s();
+  for (const LinkPoint& point : points) {
+    if (point.bytes > 0) least = std::min(least, point.seconds / point.bytes);
+  }
+  return least;
+}
+
 LinkCurve affine_link(double latency_s, double bytes_per_s) {
   TS_REQUIRE(latency_s >= 0 && bytes_per_s > 0, latency_s, bytes_per_s);
   constexpr double kFar = 1e9;

@@ -26,6 +26,8 @@ struct LinkCurve {
   [[nodiscard]] double seconds(double bytes) const;
   /// The rate of very large messages; 0 on an empty curve.
   [[nodiscard]] double bytes_per_s() const;
+  /// The least of seconds(x) / x over all x > 0; infinite on an empty curve.
+  [[nodiscard]] double least_seconds_per_byte() const;
   bool operator==(const LinkCurve&) const = default;
 };
 

@@ -5,6 +5,7 @@
 
 #include <gtest/gtest.h>
 
+#include "planner/search/price_bound.h"
 #include "tests/planner/search/brute_force.h"
 #include "tests/planner/search/random_problem.h"
 
@@ -56,6 +57,14 @@ void expect_optimal(const PipelineProblem& problem, const Grouping& answer, doub
   EXPECT_GE(answer.lower_bound, optimum * (1 - kRelative));
 }
 
+/// The price bound is never above the optimum, nor below the work bound. Its share of the optimum.
+double price_bound_share(const PipelineProblem& problem, double optimum, int most_groups) {
+  const double bound = price_bound(problem, {.most_groups = most_groups, .enough_s = 4 * optimum});
+  EXPECT_LE(bound, optimum * (1 + kRelative));
+  EXPECT_GE(bound, work_bound(problem) * (1 - kRelative));
+  return bound / optimum;
+}
+
 struct Sweep {
   int types;
   int most_units;
@@ -71,6 +80,8 @@ TEST_P(GroupingSweep, IsOptimalInBothModes) {
   std::mt19937_64 random(
       static_cast<std::uint64_t>(sweep.types * 100 + sweep.most_layers * 10 + sweep.alike));
   int infeasible = 0;
+  double closeness = 0;
+  double work_closeness = 0;
   for (int i = 0; i < sweep.instances; ++i) {
     SCOPED_TRACE(i);
     const PipelineProblem problem = random_problem(
@@ -81,9 +92,15 @@ TEST_P(GroupingSweep, IsOptimalInBothModes) {
     infeasible += optimum == kInfinite ? 1 : 0;
     expect_optimal(problem, solve_grouping(problem), optimum);
     expect_optimal(problem, solve_grouping(problem, {.mode = MicroBatchMode::kEqual}), brute.best(true));
+    if (optimum < kInfinite) {
+      closeness += price_bound_share(problem, optimum, 1 << 20);
+      work_closeness += work_bound(problem) / optimum;
+    }
     if (HasFailure()) return;
   }
   EXPECT_LT(infeasible, sweep.instances / 2) << "the instances say little";
+  // Whole groups of few units make any relaxation loose; knowing stages, it is far closer than work alone.
+  EXPECT_GT(closeness, 1.2 * work_closeness);
 }
 
 // 620 instances, each in both modes.
@@ -100,8 +117,9 @@ TEST(Grouping, HoldsTheNumberOfGroupsInARange) {
     const BruteForce brute(problem);
     const int least = 1 + i % 3;
     const int most = least + i % 2;
-    expect_optimal(problem, solve_grouping(problem, {.count = {least, most}}),
-                   brute.best(false, least, most));
+    const double optimum = brute.best(false, least, most);
+    expect_optimal(problem, solve_grouping(problem, {.count = {least, most}}), optimum);
+    if (optimum < kInfinite) (void)price_bound_share(problem, optimum, most);
     if (HasFailure()) return;
   }
 }

@@ -76,6 +76,17 @@ inline PipelineProblem random_problem(std::mt19937_64& random, const ProblemLimi
       for (double& seconds : row) seconds = real(0, 0.5);
     }
   }
+  if (integer(0, 1) == 0) {
+    // Less per stage the more stages there are, as what a stage reduces and gathers.
+    const double floor = real(0, 30);
+    const double tail = real(0, 10);
+    problem.floor_s.push_back(0);
+    problem.tail_s.push_back(0);
+    for (int depth = 1; depth <= problem.max_depth; ++depth) {
+      problem.floor_s.push_back(floor / depth);
+      problem.tail_s.push_back(tail / depth);
+    }
+  }
   return problem;
 }
 
