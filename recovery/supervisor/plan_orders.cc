@@ -32,7 +32,13 @@ std::string last_lines(const std::string& path, std::size_t most) {
 }  // namespace
 
 PlanOrders::PlanOrders(PlannerSetup setup, planner::ClusterSpec cluster)
-    : setup_(std::move(setup)), cluster_(std::move(cluster)) {}
+    : setup_(std::move(setup)), cluster_(std::move(cluster)) {
+  std::error_code ignored;
+  for (const auto& answer : fs::directory_iterator(setup_.folder, ignored)) {
+    std::error_code error;
+    fs::remove(answer.path() / "none", error);
+  }
+}
 
 PlanOrders::~PlanOrders() { end_running(); }
 
@@ -124,10 +130,7 @@ void PlanOrders::begin(const NodeSet& nodes, bool ordered, double now) {
 }
 
 void PlanOrders::end_running() {
-  if (!running_) return;
-  running_->child.kill();
-  while (!running_->child.poll(0)) {
-  }
+  if (running_) running_->child.end();
   running_.reset();
 }
 

@@ -1,5 +1,5 @@
 /// Plans for sets of nodes, from tessera-plan as a process: it can be slow, run out of memory or crash
-/// without taking the supervisor along. What it said is kept and never asked twice.
+/// without taking the supervisor along. A plan is kept and never asked for twice.
 ///
 ///   <state>/plans/<key>/cluster.json    the nodes     plan.json    the answer     log.txt    what was
 ///   printed
@@ -38,7 +38,8 @@ struct PlanAnswer {
 
 class PlanOrders {
  public:
-  /// `cluster.nodes` are the nodes that NodeSets number.
+  /// `cluster.nodes` are the nodes that NodeSets number. Plans of earlier supervisors hold; what did not fit
+  /// is asked again, as the user may have put something right.
   PlanOrders(PlannerSetup setup, planner::ClusterSpec cluster);
   ~PlanOrders();
   PlanOrders(const PlanOrders&) = delete;

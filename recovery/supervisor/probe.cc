@@ -19,6 +19,15 @@ void Probe::ask(const std::string& node, double now) {
   }
 }
 
+void Probe::ask_anew(const std::string& node, double now) {
+  const auto at = asked_.find(node);
+  if (at != asked_.end()) {
+    if (at->second) at->second->end();
+    asked_.erase(at);
+  }
+  ask(node, now);
+}
+
 std::vector<std::pair<std::string, bool>> Probe::poll(double now) {
   std::vector<std::pair<std::string, bool>> answers;
   for (auto at = asked_.begin(); at != asked_.end();) {

@@ -20,6 +20,8 @@ class Probe {
 
   /// Unless the node is being asked.
   void ask(const std::string& node, double now);
+  /// What an earlier question finds out no longer counts: something has happened since it was asked.
+  void ask_anew(const std::string& node, double now);
   /// Answers since the last call: node, whether it lives. Never blocks.
   [[nodiscard]] std::vector<std::pair<std::string, bool>> poll(double now);
   [[nodiscard]] bool has_command() const { return !command_.empty(); }

@@ -113,12 +113,14 @@ std::optional<int> exit_code_of(pid_t child) {
 std::optional<int> Child::poll(double now) {
   if (const auto code = exit_code_of(pid_)) return code;
   if (now < deadline_) return std::nullopt;
-  kill();
-  waitpid(pid_, nullptr, 0);
+  end();
   return kTimedOut;
 }
 
-void Child::kill() const { ::kill(pid_, SIGKILL); }
+void Child::end() const {
+  kill(pid_, SIGKILL);
+  waitpid(pid_, nullptr, 0);
+}
 
 bool process_lives(std::int64_t pid) {
   const auto found = parse_stat(static_cast<pid_t>(pid), read_all(fmt::format("/proc/{}/stat", pid)));

@@ -36,7 +36,8 @@ class Child {
   Child(pid_t pid, double deadline) : pid_(pid), deadline_(deadline) {}
   /// The exit code once it has ended; killed, and 124, after its deadline. `now` in seconds, any origin.
   [[nodiscard]] std::optional<int> poll(double now);
-  void kill() const;
+  /// Kills it and collects it.
+  void end() const;
 
  private:
   pid_t pid_;

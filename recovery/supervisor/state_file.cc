@@ -112,6 +112,9 @@ Job job_of(const Json& json, std::size_t nodes) {
     job.plan = PlanChoice{node_set(plan.at("offered"), nodes), node_set(plan.at("used"), nodes),
                           plan.at("step_s").get<double>()};
   }
+  if (job.starts < 1 && processes_live(job.state)) {
+    throw std::invalid_argument(std::string(job_state_name(job.state)) + " without a start");
+  }
   if (!job.plan && (processes_live(job.state) || job.state == JobState::kBackingOff)) {
     throw std::invalid_argument(std::string(job_state_name(job.state)) + " without a plan");
   }

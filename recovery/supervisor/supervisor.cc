@@ -171,7 +171,7 @@ Status Supervisor::carry_out(const Action& action) {
       if (process_) process_->end(setup_.mode != LaunchMode::kLocal);
       end_asked_ = now();
       break;
-    case ActionKind::kProbe: probe_.ask(name(), now()); break;
+    case ActionKind::kProbe: probe_.ask_anew(name(), now()); break;
     case ActionKind::kOrderNode:
       if (!setup_.order.empty()) {
         Launch request;
@@ -344,8 +344,11 @@ Status Supervisor::watch_planner() {
   Event event;
   event.kind = answer->plan ? EventKind::kPlanReady : EventKind::kNoPlan;
   event.plan = answer->plan.value_or(PlanChoice{answer->offered, {}, 0});
-  return give(event, answer->plan ? fmt::format("step of {:.3g} s expected", answer->plan->step_s)
-                                  : complaint_in(answer->problem));
+  refusal_ = complaint_in(answer->problem);
+  Status given = give(event, answer->plan ? fmt::format("step of {:.3g} s expected", answer->plan->step_s)
+                                          : refusal_.substr(0, refusal_.find('\n')));
+  refusal_.clear();
+  return given;
 }
 
 /// Probes what is not in order; where nodes are other machines, all of them.

@@ -62,7 +62,7 @@ struct SupervisorEnd {
   JobState state = JobState::kFailed;
   std::string why;
   std::string log;       // of the last start; empty: there was none
-  bool refused = false;  // the training program said that its input is wrong
+  bool refused = false;  // by the planner or the training program: the input is wrong
 };
 
 class Supervisor {
@@ -117,7 +117,7 @@ class Supervisor {
   double end_asked_ = 0;   // when kEnd was carried out
   double ranks_gone_ = 0;  // since when only launchers have been left; 0: ranks live
   std::optional<SupervisorEnd> end_;
-  std::string refusal_;
+  std::string refusal_;  // what a program has just said of its input
 };
 
 }  // namespace tessera::recovery

@@ -40,6 +40,12 @@ QUICK = ["--poll", "0.05", "--first-delay", "0.1", "--greatest-delay", "1", "--r
          "--plan-time-limit", "10", "--launch", "local"]
 
 
+def snapshots(directory, interval=5):
+    """Flags for snapshots in node memory, node disk and a shared directory, instead of checkpoints."""
+    return ["--recovery-memory", directory / "memory", "--recovery-disk", directory / "disk", "--recovery-cloud",
+            directory / "cloud", "--recovery-interval", interval, "--checkpoint-interval", 0]
+
+
 class Failure(AssertionError):
     pass
 
@@ -81,7 +87,7 @@ class Job:
         self.losses = {}
         self.saved = -1
         self.same_plan = True
-        self.starts_seen = collections.Counter()
+        self.starts_seen = {}  # number of a start: the step after which it began
         self.watching = threading.Event()
         self.watch = threading.Thread(target=self._watch, daemon=True)
 
@@ -141,6 +147,7 @@ class Job:
     def training(self, beyond=-1, start=1):
         """Waits until every rank of a start number `start` or later trains beyond a step; the status."""
         def reached():
+            check(self.supervisor.poll() is None, "the supervisor has ended")
             status = self.status()
             ready = status and status["job"]["state"] == "running" and status["job"]["starts"] >= start
             ranks = status["ranks"] if ready else []
@@ -176,24 +183,26 @@ class Job:
         with contextlib.suppress(OSError, ValueError):
             for line in path.read_text().splitlines():
                 entry = json.loads(line)
-                step, loss = entry["step"], entry["loss"]
-                if self.same_plan and self.losses.setdefault(step, loss) != loss:
+                step, loss = entry["step"], entry.get("loss")  # snapshots have lines too
+                if loss is not None and self.same_plan and self.losses.setdefault(step, loss) != loss:
                     self.problems.append(f"step {step} had loss {self.losses[step]}, done again {loss}")
 
     def read_logs(self):
-        for path in sorted(self.state.glob("start-*/log.txt")):
-            text = path.read_text(errors="replace")
-            number = int(path.parent.name[6:])
-            resumed = re.search(r"resumed after step (\d+)", text)
-            begun = resumed or "step" in text
-            if begun and number not in self.starts_seen:
-                self.starts_seen[number] += 1
-                at = int(resumed.group(1)) if resumed else 0
-                # What an earlier start has reported as saved must be where this one begins, at the latest.
-                before = [int(s) for other in self.state.glob("start-*/log.txt") if int(other.parent.name[6:]) < number
-                          for s in re.findall(r"saved the state after step (\d+)", other.read_text(errors="replace"))]
-                if before and at < max(before):
-                    self.problems.append(f"start {number} begins after step {at}, step {max(before)} was saved")
+        """Each start against what the supervisor knew to be saved when it made it."""
+        known = {}
+        with contextlib.suppress(OSError, ValueError):
+            for entry in self.journal():
+                if entry["action"] == "start":
+                    known[int(entry["why"].split()[1])] = entry["saved_step"]
+        for number, saved in known.items():
+            with contextlib.suppress(OSError):
+                text = (self.state / f"start-{number:04}/log.txt").read_text(errors="replace")
+                resumed = re.search(r"resumed after step (\d+)", text)
+                if number in self.starts_seen or not (resumed or re.search(r"^step ", text, re.M)):
+                    continue
+                self.starts_seen[number] = int(resumed.group(1)) if resumed else 0
+                if self.starts_seen[number] < saved:
+                    self.problems.append(f"start {number} begins after step {self.starts_seen[number]}, {saved} was saved")
 
     def finish(self, limit_s=120):
         """Waits for the supervisor's end; its exit code."""
@@ -211,7 +220,8 @@ class Job:
         self.all_steps_done()
 
     def all_steps_done(self, last=None):
-        steps = [json.loads(line)["step"] for line in (self.state / "run/metrics.jsonl").read_text().splitlines()]
+        lines = (self.state / "run/metrics.jsonl").read_text().splitlines()
+        steps = [entry["step"] for entry in map(json.loads, lines) if "loss" in entry]
         check(steps == list(range(1, len(steps) + 1)), f"steps are missing or there twice: {steps[:5]} ... {steps[-5:]}")
         check(last is None or steps[-1] == last, f"the last step is {steps[-1]}")
 
@@ -244,7 +254,7 @@ def case_kill_node(args, directory):
     probe = pathlib.Path(directory) / "probe"
     probe.write_text(f"#!/bin/sh\n[ ! -e {down}/$1 ]\n")
     probe.chmod(0o755)
-    with Job(args, directory, nodes=(("a", 2), ("b", 2)),
+    with Job(args, directory, nodes=(("a", 2), ("b", 2)), train=snapshots(directory),
              flags=["--probe", f"{probe} {{}}", "--probe-interval", 0.5, "--suspicion", 1]) as job:
         job.same_plan = False
         job.training(beyond=25)
@@ -255,6 +265,7 @@ def case_kill_node(args, directory):
             os.kill(rank["pid"], signal.SIGKILL)
         status = job.training(beyond=25, start=2)
         check({rank["node"] for rank in status["ranks"]} == {"a"}, "the lost node is in use")
+        check("from snapshots" in (job.state / "start-0002/log.txt").read_text(), "snapshots were not used")
         check([node["state"] for node in status["nodes"]] == ["healthy", "lost"], str(status["nodes"]))
         (down / "b").unlink()
         status = job.training(beyond=25, start=3)
@@ -321,6 +332,10 @@ def case_refused(args, directory):
     with Job(args, directory, train=["--window", "7", "--stepz", "3"]) as job:
         check(job.finish() == 2, "exit code")
         check("--stepz" in job.text() and "steps" in job.text(), job.text())
+    shutil.rmtree(directory / "job", ignore_errors=True)
+    with Job(args, directory, nodes=(("tiny", 1),), flags=["--plan-program", "/bin/false"]) as job:
+        check(job.finish() == 2 and "no plan fits all nodes" in job.text(), job.text())
+        check("/bin/false ended with exit code 1" in job.text(), job.text())
     shutil.rmtree(directory / "job", ignore_errors=True)
     with Job(args, directory, train=["--data", directory / "none.txt"]) as job:
         check(job.finish() == 2, "exit code")
@@ -453,13 +468,15 @@ def case_random_kills(args, directory):
     seed = int(os.environ.get("TESSERA_KILL_SEED", "1"))
     pick = random.Random(seed)
     done = collections.Counter()
+    kinds = ["kill rank", "stop rank", "kill node", "kill supervisor", "kill launcher"] * (kills // 5 + 1)
+    pick.shuffle(kinds)  # each as often as any other
     # No crash limit: the kills come faster than snapshots may.
-    with Job(args, directory, nodes=(("a", 2), ("b", 2)), steps=10**6,
+    with Job(args, directory, nodes=(("a", 2), ("b", 2)), steps=10**6, train=snapshots(directory),
              flags=["--hang-after", 3, "--hang-factor", 30, "--crash-limit", 10**6, "--quiet-limit", 20]) as job:
         job.training(beyond=5)
         while sum(done.values()) < kills:
             time.sleep(pick.uniform(0, 1.5))
-            kind = pick.choice(["kill rank", "stop rank", "kill node", "kill supervisor", "kill launcher"])
+            kind = kinds[sum(done.values())]
             ranks = job.ranks()
             if not ranks:
                 continue
@@ -485,6 +502,8 @@ def case_random_kills(args, directory):
                 wait_for("progress", lambda: max(job.losses, default=0) > before and job.ranks(), 90)
         before = job.status()["job"]["saved_step"]
         wait_for("a snapshot after the last kill", lambda: job.status()["job"]["saved_step"] > before, 120)
+        begun = list(job.starts_seen.values())
+        check(len(begun) > 1 and max(begun) > 0, f"no start went on from anything: {begun}")
         job.stop()
         check(job.status()["job"]["state"] == "stopped", "state")
         print(f"seed {seed}: {dict(done)}, {job.status()['job']['starts']} starts, "

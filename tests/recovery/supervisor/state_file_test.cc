@@ -92,6 +92,7 @@ TEST_F(StateFile, WhatCannotBeIsRefused) {
   EXPECT_EQ(changed("\"asked\": [\n      0,\n      2", "\"asked\": [\n      0,\n      3"), Code::kDataLoss);
   EXPECT_EQ(changed("\"asked\": [\n      0,\n      2", "\"asked\": [\n      -1,\n      2"), Code::kDataLoss);
   EXPECT_EQ(changed("\"asked\": [\n      0,\n      2", "\"asked\": [\n      2,\n      2"), Code::kDataLoss);
+  EXPECT_EQ(changed("\"starts\": 7", "\"starts\": 0"), Code::kDataLoss) << "what is it that is saving?";
   SupervisorState state = example();
   state.membership.job.plan.reset();
   EXPECT_EQ(parse_supervisor_state(to_json(state), "x").status().code(), Code::kDataLoss) << "saving what?";
