@@ -33,8 +33,8 @@ Status check_key_prefix(std::string_view prefix) {
 
 Status check_read(std::string_view key, std::int64_t offset, std::size_t bytes) {
   TS_TRY(check_key(key));
-  const std::int64_t room = std::numeric_limits<std::int64_t>::max() - offset;
-  if (offset >= 0 && bytes <= static_cast<std::size_t>(room)) return {};
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  if (offset >= 0 && bytes <= static_cast<std::size_t>(kMost - offset)) return {};
   return {Code::kInvalidArgument, fmt::format("a range of {} bytes at {} of {}", bytes, offset, key)};
 }
 

@@ -56,14 +56,16 @@ TEST_F(S3SnapshotsTest, WithoutFaults) {
 
 // Fault after fault while the newer step is saved; the older one is there before.
 TEST_F(S3SnapshotsTest, FaultsDuringASave) {
+  ASSERT_TRUE(write_state(cloud(), older_).ok());
   int faults = 0;
   for (const char* fault : {"500", "503", "reset", "reset_after", "garbage", "empty", "error_in_200", "507",
                             "403", "truncate", "wrong_upload", "gone"}) {
     for (const char* requests : {"PUT manifest", "POST uploads", "PUT partNumber=2", "POST uploadId="}) {
       for (const char* times : {"1", "1000"}) {
         const std::string what = std::string(fault) + " x " + times + " on " + requests;
-        for (const std::string& key : keys_of(cloud())) ASSERT_TRUE(cloud().remove(key).ok());
-        ASSERT_TRUE(write_state(cloud(), older_).ok());
+        for (const std::string& key : keys_of(cloud(), step_folder(kJob, 200))) {
+          ASSERT_TRUE(cloud().remove(key).ok());
+        }
         server().tell(std::string("fault ") + fault + " " + times + " " + requests);
         const Status saved = write_state(cloud(), newer_);
         server().tell("clear");
