@@ -30,7 +30,7 @@ struct PriceBoundOptions {
   int most_groups = 1;
   /// A bound this high is enough; must be finite.
   double enough_s = 0;
-  double tolerance = 2e-3;  // relative, of the threshold
+  double tolerance = 5e-3;  // relative, of the threshold
   int rounds = 30;          // of pricing, per threshold
 };
 

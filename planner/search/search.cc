@@ -91,8 +91,9 @@ class Candidate {
     for (int least = 1; least <= most_groups() && report_.lower_bound_s < enough_s; least *= 2) {
       const int most = std::min(2 * least - 1, most_groups());
       const PipelineProblem numbers = problem(least, most, most_depth());
-      bound = std::min(bound,
-                       price_bound(numbers, {.most_groups = most, .enough_s = enough_s}, options_.cancelled));
+      // Only the least of the ranges counts.
+      const PriceBoundOptions options{.most_groups = most, .enough_s = std::min(enough_s, bound)};
+      bound = std::min(bound, price_bound(numbers, options, options_.cancelled));
       if (bound <= report_.lower_bound_s) return;
     }
     if (options_.cancelled && options_.cancelled()) return;

@@ -103,6 +103,8 @@ Result<Plan> fastest_simulated(Result<SearchResult> searched, const CostModel& c
     plans.push_back(std::move(searched->plan));
   }
   for (const System system : {System::kMegatron, System::kWhale}) {
+    // Who interrupts waits for an answer: what is there will do.
+    if (StopOnInterrupt::stopped() && !plans.empty()) break;
     Result<Plan> other = baseline(system, cost, choices);
     if (other.ok()) plans.push_back(std::move(other).value());
   }
