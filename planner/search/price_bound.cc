@@ -55,7 +55,7 @@ std::vector<Period> periods_of(const PipelineProblem& problem, double most) {
     }
   }
   std::sort(seconds.begin(), seconds.end());
-  constexpr double kNear = 1.002;
+  constexpr double kNear = 1.005;
   std::vector<Period> periods;
   for (const double u : seconds) {
     if (!periods.empty() && u <= periods.back().least * kNear) {
@@ -283,17 +283,22 @@ class PriceSearch {
       // With the pipelines known so far the relaxation already does all: no prices will refute theta.
       constexpr double kEnough = 1 + 1e-9;
       if (!pipelines_.empty() && paid >= due * kEnough) return false;
+      // Some pipelines at a time are enough to go on; only a pass over all periods says that no more is
+      // broken.
+      constexpr std::size_t kOffers = 24;
+      constexpr double kRounding = 1e-9;  // of sums of some hundred terms
       double excess = 0;
       std::vector<Pipeline> found;
-      for (const Period& period : periods_) {
-        Pricing::Offer offer = pricing_.best(period, theta, prices_, toll_);
-        if (offer.excess <= 0) continue;
+      std::size_t priced = 0;
+      for (; priced < periods_.size() && found.size() < kOffers; ++priced) {
+        next_ = (next_ + 1) % periods_.size();
+        Pricing::Offer offer = pricing_.best(periods_[next_], theta, prices_, toll_);
         excess = std::max(excess, offer.excess);
-        found.push_back(std::move(offer.pipeline));
+        if (offer.excess > kRounding) found.push_back(std::move(offer.pipeline));
       }
-      constexpr double kRounding = 1e-9;  // of sums of some hundred terms
-      if ((paid + excess * room_.back()) * (1 + kRounding) < due) return true;
-      if (excess <= kRounding) return false;
+      const bool all = priced == periods_.size();
+      if (all && (paid + excess * room_.back()) * (1 + kRounding) < due) return true;
+      if (found.empty()) return false;
       pipelines_.insert(pipelines_.end(), std::make_move_iterator(found.begin()),
                         std::make_move_iterator(found.end()));
     }
@@ -327,6 +332,7 @@ class PriceSearch {
   double toll_ = 0;
   std::vector<Pipeline> pipelines_;
   std::vector<double> worths_;
+  std::size_t next_ = 0;  // the period priced last
 };
 
 }  // namespace

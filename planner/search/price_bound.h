@@ -31,7 +31,7 @@ struct PriceBoundOptions {
   /// A bound this high is enough; must be finite.
   double enough_s = 0;
   double tolerance = 5e-3;  // relative, of the threshold
-  int rounds = 30;          // of pricing, per threshold
+  int rounds = 120;         // of pricing, per threshold
 };
 
 /// At least work_bound(problem), at most max(that, enough_s). Infinite when no type fits a layer.
