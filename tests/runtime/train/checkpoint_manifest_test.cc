@@ -25,6 +25,7 @@ const std::int64_t kParameters = ParameterLayout(support::small_model()).total()
 CheckpointManifest example() {
   CheckpointManifest manifest;
   manifest.meta = {200,
+                   0,
                    800,
                    (std::uint64_t{1} << 63) + 5,
                    {{"model.hidden_size", "12"}, {"seed", "é\n"}},

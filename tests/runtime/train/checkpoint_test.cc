@@ -77,7 +77,7 @@ class CheckpointTest : public ::testing::Test {
     Status status;
     run_local_ranks(ranks, [&](Communicator& world) {
       Shard shard(world.rank().value, ranks, true);
-      const Status mine = save_checkpoint(world, root_, {step, step * 4, 3, kRun, support::small_model()},
+      const Status mine = save_checkpoint(world, root_, {step, 0, step * 4, 3, kRun, support::small_model()},
                                           shard.view(), keep);
       if (world.rank() == Rank(ranks - 1)) status = mine;
     });
