@@ -11,6 +11,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "algos/base/durable_file.h"
+
 namespace tessera::runtime {
 namespace {
 
@@ -60,14 +62,20 @@ Result<RunLog> RunLog::make(const TrainInputs& inputs, std::int64_t parameters, 
   RunLog log(inputs, std::move(console));
   log.flops_per_token_ = model_flops_per_token(inputs, parameters);
   if (!metrics_file.empty()) {
-    const std::string kept = resumed_step > 0 ? lines_up_to(metrics_file, resumed_step) : "";
+    const bool goes_on = resumed_step > 0 && std::filesystem::is_regular_file(metrics_file);
+    if (goes_on) {  // a kill in the middle leaves the former lines
+      const std::string part = metrics_file + ".part";
+      TS_TRY(write_durably(part, lines_up_to(metrics_file, resumed_step)));
+      std::error_code error;
+      std::filesystem::rename(part, metrics_file, error);
+      if (error) return write_failure(metrics_file, "metrics", error);
+    }
     log.metrics_path_ = metrics_file;
-    log.metrics_.emplace(metrics_file, std::ios::trunc);
+    log.metrics_.emplace(metrics_file, goes_on ? std::ios::app : std::ios::trunc);
     if (!*log.metrics_) {
       return bad_input({metrics_file, "metrics_file", std::strerror(errno), "a file that can be written",
                         "check --metrics-file, or pass --metrics-file none"});
     }
-    *log.metrics_ << kept;
   }
   if (!tensorboard_dir.empty()) {
     log.tensorboard_ = TS_TRY(TensorboardWriter::make(tensorboard_dir, wall_time_s()));
@@ -82,7 +90,8 @@ void RunLog::say(const std::string& line) {
 }
 
 void RunLog::record(const std::string& json_line) {
-  if (metrics_) *metrics_ << json_line << '\n';
+  if (metrics_)
+    *metrics_ << json_line << std::endl;  // a snapshot may outlive this process, so must its steps
 }
 
 void RunLog::flush() {
