@@ -7,9 +7,13 @@ namespace {
 using namespace cuda;  // NOLINT(google-build-using-namespace): this file's helpers
 
 template <class T, bool kKeys, int D, int kWarps, int R, int kSplit, int N>
-constexpr AttentionKernel<CudaAttentionBackward<T>> tile() {
+constexpr AttentionKernel<CudaAttentionBackward<T>> tile(const char* name) {
   using Tile = BackwardTile<T, kKeys, D, kWarps, R, kSplit, N>;
-  return {D, Tile::kSharedBytes, Tile::kRows, Tile::kThreads,
+  return {name,
+          D,
+          Tile::kSharedBytes,
+          Tile::kRows,
+          Tile::kThreads,
           backward_tiles<T, kKeys, D, kWarps, R, kSplit, N>};
 }
 
@@ -17,24 +21,30 @@ constexpr AttentionKernel<CudaAttentionBackward<T>> tile() {
 // clang-format off
 template <class T>
 const AttentionKernel<CudaAttentionBackward<T>> kKeyTiles[] = {
-    // width, warps, rows of a warp / 16, warps to a row, queries
-    tile<T, true, 64, 4, 1, 1, 64>(),   //  49 KiB, 64 keys
-    tile<T, true, 96, 4, 1, 1, 32>(),   //  49 KiB, 64
-    tile<T, true, 128, 8, 1, 1, 32>(),  //  97 KiB, 128
-    tile<T, true, 256, 8, 1, 2, 32>(),  // 129 KiB, 64
-    tile<T, true, 256, 4, 1, 2, 32>(),  //  97 KiB, 32
+    // width, warps, rows of a warp / 16, warps to a row, queries; shared memory
+    tile<T, true, 64, 4, 1, 1, 64>("D <= 64: 64 k, 64 q"),  // 49 KiB
+    tile<T, true, 96, 4, 1, 1, 32>("D <= 96: 64 k, 32 q"),  // 49 KiB
+    tile<T, true, 128, 8, 1, 1, 32>("D <= 128: 128 k, 32 q"),  // 97 KiB
+    tile<T, true, 256, 8, 1, 2, 32>("D <= 256: 64 k, 32 q"),  // 129 KiB
+    tile<T, true, 256, 4, 1, 2, 32>("D <= 256: 32 k, 32 q"),  // 97 KiB
 };
 template <class T>
 const AttentionKernel<CudaAttentionBackward<T>> kQueryTiles[] = {
-    // width, warps, rows of a warp / 16, warps to a row, keys
-    tile<T, false, 64, 4, 2, 1, 32>(),   //  48 KiB, 128 queries
-    tile<T, false, 96, 4, 1, 1, 64>(),   //  72 KiB, 64
-    tile<T, false, 128, 8, 1, 1, 64>(),  // 128 KiB, 128
-    tile<T, false, 128, 4, 1, 1, 64>(),  //  96 KiB, 64
-    tile<T, false, 256, 4, 1, 1, 32>(),  // 128 KiB, 64
-    tile<T, false, 256, 4, 1, 1, 16>(),  //  96 KiB, 64
+    // width, warps, rows of a warp / 16, warps to a row, keys; shared memory
+    tile<T, false, 64, 4, 2, 1, 32>("D <= 64: 128 q, 32 k"),  // 48 KiB
+    tile<T, false, 96, 4, 1, 1, 64>("D <= 96: 64 q, 64 k"),  // 72 KiB
+    tile<T, false, 128, 8, 1, 1, 64>("D <= 128: 128 q, 64 k"),  // 128 KiB
+    tile<T, false, 128, 4, 1, 1, 64>("D <= 128: 64 q, 64 k"),  // 96 KiB
+    tile<T, false, 256, 4, 1, 1, 32>("D <= 256: 64 q, 32 k"),  // 128 KiB
+    tile<T, false, 256, 4, 1, 1, 16>("D <= 256: 64 q, 16 k"),  // 96 KiB
 };
 // clang-format on
+template <class T>
+const AttentionKernel<CudaAttentionBackward<T>> kPlainKeys[] = {plain_backward_kernel<T, true, 64>(),
+                                                                plain_backward_kernel<T, true, 256>()};
+template <class T>
+const AttentionKernel<CudaAttentionBackward<T>> kPlainQueries[] = {plain_backward_kernel<T, false, 64>(),
+                                                                   plain_backward_kernel<T, false, 256>()};
 
 template <class T>
 bool takes_tensor_cores(const CudaAttentionBackward<T>& w) {
@@ -72,10 +82,6 @@ void attention_backward_cuda(std::span<const CudaAttentionBackward<T>> work, Cud
     };
     launch_all(work, stream, kernel_of, rows_of, heads_of);
   };
-  static const Kernel plain_keys[] = {plain_backward_kernel<T, true, 64>(),
-                                      plain_backward_kernel<T, true, 256>()};
-  static const Kernel plain_queries[] = {plain_backward_kernel<T, false, 64>(),
-                                         plain_backward_kernel<T, false, 256>()};
   std::span<const Kernel> key_tiles;
   std::span<const Kernel> query_tiles;
   if constexpr (sizeof(T) == 2) {
@@ -83,11 +89,22 @@ void attention_backward_cuda(std::span<const CudaAttentionBackward<T>> work, Cud
     query_tiles = kQueryTiles<T>;
   }
   run(
-      key_tiles, plain_keys, [](const Work& w) { return w.block.kv_tokens; },
+      key_tiles, kPlainKeys<T>, [](const Work& w) { return w.block.kv_tokens; },
       [](const Work& w) { return w.block.kv_heads; });
   run(
-      query_tiles, plain_queries, [](const Work& w) { return w.block.q_tokens; },
+      query_tiles, kPlainQueries<T>, [](const Work& w) { return w.block.q_tokens; },
       [](const Work& w) { return w.block.heads; });
+}
+
+std::vector<KernelVariant> attention_variants() {
+  using Work = CudaAttentionBackward<Bf16>;
+  std::vector<KernelVariant> rows;
+  append_forward_variants(rows);
+  append_variants<Work>(rows, "attention dk dv", kKeyTiles<Bf16>, kTileOperands);
+  append_variants<Work>(rows, "attention dk dv", kPlainKeys<Bf16>, "any operands");
+  append_variants<Work>(rows, "attention dq", kQueryTiles<Bf16>, kTileOperands);
+  append_variants<Work>(rows, "attention dq", kPlainQueries<Bf16>, "any operands");
+  return rows;
 }
 
 template void attention_backward_cuda(std::span<const CudaAttentionBackward<float>>, CudaStream,

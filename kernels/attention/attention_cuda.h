@@ -19,9 +19,11 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "kernels/attention/attention.h"
 #include "kernels/attention/token_range.h"
+#include "kernels/device/cuda_device.h"
 #include "kernels/device/cuda_types.h"
 
 namespace tessera::kernels {
@@ -96,6 +98,9 @@ void attention_forward_cuda(std::span<const CudaAttentionForward<T>> work, CudaS
 template <class T>
 void attention_backward_cuda(std::span<const CudaAttentionBackward<T>> work, CudaStream stream,
                              CudaAttentionLimits limits = {});
+
+/// The dispatch tables, of bf16 (fp16 has the same, fp32 the plain rows alone).
+[[nodiscard]] std::vector<KernelVariant> attention_variants();
 
 /// range[i] of tokens [32 i, 32 i + 32): ceil(tokens / 32) entries. Once per layout, for all layers and both
 /// passes. document may be null.

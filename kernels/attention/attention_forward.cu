@@ -7,9 +7,9 @@ namespace {
 using namespace cuda;  // NOLINT(google-build-using-namespace): this file's helpers
 
 template <class T, int D, int kWarps, int R, int N>
-constexpr AttentionKernel<CudaAttentionForward<T>> tile() {
+constexpr AttentionKernel<CudaAttentionForward<T>> tile(const char* name) {
   using Tile = ForwardTile<T, D, kWarps, R, N>;
-  return {D, Tile::kSharedBytes, Tile::kRows, Tile::kThreads, forward_tiles<T, D, kWarps, R, N>};
+  return {name, D, Tile::kSharedBytes, Tile::kRows, Tile::kThreads, forward_tiles<T, D, kWarps, R, N>};
 }
 
 /// Tiles of the tensor-core path; docs/gpu.md has the arithmetic. Shared memory a block: 99 KiB on compute
@@ -17,14 +17,17 @@ constexpr AttentionKernel<CudaAttentionForward<T>> tile() {
 // clang-format off
 template <class T>
 const AttentionKernel<CudaAttentionForward<T>> kTiles[] = {
-    // width, warps, rows of a warp / 16, keys
-    tile<T, 64, 4, 2, 64>(),   //  48 KiB, 128 queries
-    tile<T, 96, 4, 2, 64>(),   //  72 KiB, 128
-    tile<T, 128, 8, 2, 32>(),  //  96 KiB, 256
-    tile<T, 256, 8, 1, 32>(),  // 128 KiB, 128
-    tile<T, 256, 4, 1, 32>(),  //  96 KiB, 64
+    // width, warps, rows of a warp / 16, keys; shared memory
+    tile<T, 64, 4, 2, 64>("D <= 64: 128 q, 64 k"),  // 48 KiB
+    tile<T, 96, 4, 2, 64>("D <= 96: 128 q, 64 k"),  // 72 KiB
+    tile<T, 128, 8, 2, 32>("D <= 128: 256 q, 32 k"),  // 96 KiB
+    tile<T, 256, 8, 1, 32>("D <= 256: 128 q, 32 k"),  // 128 KiB
+    tile<T, 256, 4, 1, 32>("D <= 256: 64 q, 32 k"),  // 96 KiB
 };
 // clang-format on
+template <class T>
+const AttentionKernel<CudaAttentionForward<T>> kPlain[] = {plain_forward_kernel<T, 64>(),
+                                                           plain_forward_kernel<T, 256>()};
 
 }  // namespace
 
@@ -43,14 +46,18 @@ void attention_forward_cuda(std::span<const CudaAttentionForward<T>> work, CudaS
         if (chosen != nullptr) return chosen;
       }
     }
-    static const Kernel plain[] = {plain_forward_kernel<T, 64>(), plain_forward_kernel<T, 256>()};
-    const Kernel* chosen = choose<Work>(plain, w.block.head_dim, most);
+    const Kernel* chosen = choose<Work>(kPlain<T>, w.block.head_dim, most);
     TS_REQUIRE(chosen != nullptr, w.block.head_dim, most);
     return chosen;
   };
   launch_all(
       work, stream, kernel_of, [](const Work& w) { return w.block.q_tokens; },
       [](const Work& w) { return w.block.heads; });
+}
+
+void cuda::append_forward_variants(std::vector<KernelVariant>& rows) {
+  append_variants<CudaAttentionForward<Bf16>>(rows, "attention", kTiles<Bf16>, kTileOperands);
+  append_variants<CudaAttentionForward<Bf16>>(rows, "attention", kPlain<Bf16>, "any operands");
 }
 
 template void attention_forward_cuda(std::span<const CudaAttentionForward<float>>, CudaStream,

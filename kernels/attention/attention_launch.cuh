@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "algos/base/require.h"
 #include "kernels/attention/attention_cuda.h"
 #include "kernels/device/cuda_check.h"
+#include "kernels/device/cuda_device.h"
 #include "kernels/device/cuda_vector.cuh"
 
 namespace tessera::kernels::cuda {
@@ -22,6 +24,7 @@ struct Batch {
 /// One row of a dispatch table: a kernel for head widths up to head_dim.
 template <class Work>
 struct AttentionKernel {
+  const char* name = nullptr;
   int head_dim = 0;
   int shared_bytes = 0;
   int rows = 0;  // tokens that a thread block owns
@@ -39,6 +42,18 @@ const AttentionKernel<Work>* choose(std::span<const AttentionKernel<Work>> table
   }
   return nullptr;
 }
+
+/// The table's rows for attention_variants().
+template <class Work>
+void append_variants(std::vector<KernelVariant>& rows, const char* operation,
+                     std::span<const AttentionKernel<Work>> table, const char* takes) {
+  for (const AttentionKernel<Work>& row : table) {
+    rows.push_back({operation, row.name, 80, false, row.shared_bytes, takes});
+  }
+}
+
+inline constexpr const char* kTileOperands = "16-byte aligned rows";
+void append_forward_variants(std::vector<KernelVariant>& rows);  // attention_forward.cu
 
 inline int shared_limit(const CudaAttentionLimits& limits) {
   int device = 0;

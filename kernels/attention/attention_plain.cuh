@@ -267,12 +267,22 @@ __global__ void __launch_bounds__(PlainTile<W>::kThreads)
 template <class T, int W>
 constexpr AttentionKernel<CudaAttentionForward<T>> plain_forward_kernel() {
   using Tile = PlainTile<W>;
-  return {W, Tile::kForwardBytes, Tile::kRows, Tile::kThreads, plain_forward<T, W>};
+  return {W == 64 ? "plain, D <= 64" : "plain, D <= 256",
+          W,
+          Tile::kForwardBytes,
+          Tile::kRows,
+          Tile::kThreads,
+          plain_forward<T, W>};
 }
 template <class T, bool kKeys, int W>
 constexpr AttentionKernel<CudaAttentionBackward<T>> plain_backward_kernel() {
   using Tile = PlainTile<W>;
-  return {W, Tile::kBackwardBytes, Tile::kRows, Tile::kThreads, plain_backward<T, kKeys, W>};
+  return {W == 64 ? "plain, D <= 64" : "plain, D <= 256",
+          W,
+          Tile::kBackwardBytes,
+          Tile::kRows,
+          Tile::kThreads,
+          plain_backward<T, kKeys, W>};
 }
 
 }  // namespace tessera::kernels::cuda

@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "kernels/attention/attention_cuda.h"
 #include "kernels/device/cuda_check.h"
 #include "kernels/device/cuda_device.h"
 #include "kernels/gemm/gemm_cuda.h"
@@ -39,6 +40,8 @@ int run() {
     return 2;
   }
   std::vector<kernels::KernelVariant> table = kernels::gemm_variants();
+  const std::vector<kernels::KernelVariant> attention = kernels::attention_variants();
+  table.insert(table.end(), attention.begin(), attention.end());
   table.insert(table.end(), kPlainKernels.begin(), kPlainKernels.end());
   for (int device = 0; device < status.devices; ++device) {
     TS_CUDA(cudaSetDevice(device));

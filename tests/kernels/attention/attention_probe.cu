@@ -7,7 +7,7 @@ namespace {
 
 template <class Tile, class Work>
 void launch(const Work& work, int rows, void (*run)(cuda::Batch<Work>)) {
-  const cuda::AttentionKernel<Work> kernel{64, Tile::kSharedBytes, Tile::kRows, Tile::kThreads, run};
+  const cuda::AttentionKernel<Work> kernel{"probe", 64, Tile::kSharedBytes, Tile::kRows, Tile::kThreads, run};
   cuda::launch_all(
       std::span<const Work>(&work, 1), nullptr, [&](const Work&) { return &kernel; },
       [rows](const Work&) { return rows; }, [](const Work& w) { return w.block.heads; });
