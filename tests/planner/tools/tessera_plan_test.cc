@@ -208,14 +208,16 @@ TEST_F(TesseraPlan, ATimeLimitGivesTheBestSoFar) {
 }
 
 TEST_F(TesseraPlan, AnInterruptTakesTheBestPlanSoFarWithItsGap) {
-  // Hundreds of devices of three types keep the search busy for much longer than the signal waits.
+  // Hundreds of devices of three types keep the search busy for much longer than the signal waits. In the
+  // foreground: else timeout signals its whole group too, and a second interrupt ends the program.
   write_file(cluster_, R"({"nodes": [
       {"name": "a", "gpu": "A100-40", "count": 8, "nodes": 24, "network_gb_per_s": 25},
       {"name": "h", "gpu": "H800", "count": 8, "nodes": 8, "network_gb_per_s": 50},
       {"name": "x", "gpu": "H20", "count": 8, "nodes": 48, "network_gb_per_s": 50}]})");
-  const Outcome outcome = test::run_shell(
-      "timeout --preserve-status --signal=INT 2 " + std::string(TESSERA_PLAN) + " plan --model " + kExamples +
-      "llama_70b.json --cluster " + cluster_ + " --sequence-length 4096 --global-batch 1024 --json");
+  const Outcome outcome =
+      test::run_shell("timeout --foreground --preserve-status --signal=INT 2 " + std::string(TESSERA_PLAN) +
+                      " plan --model " + kExamples + "llama_70b.json --cluster " + cluster_ +
+                      " --sequence-length 4096 --global-batch 1024 --json");
   ASSERT_EQ(outcome.exit, 0) << outcome.out;
   const auto answer = nlohmann::json::parse(outcome.out);
   EXPECT_GT(answer["iteration_s"].get<double>(), 0);
