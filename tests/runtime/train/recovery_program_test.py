@@ -56,7 +56,7 @@ class Job:
                    "--global-batch", 4, "--warmup", 5, "--checkpoint-interval", 0, "--checkpoint-dir",
                    self.dir / f"{self.name}.checkpoints", "--eval-interval", 0, "--export-dir", "none",
                    "--tensorboard-dir", "none", "--log-style", "plain", "--deadline", 60, *flags]
-        log = open(self.dir / f"{self.name}.log", "a")
+        log = open(self.dir / f"{self.name}.log", "w")  # of this start alone
         environment = {**os.environ, "TESSERA_HEARTBEAT_DIR": str(self.hearts)}
         return subprocess.Popen([str(c).replace("{dir}", str(self.dir)) for c in command], stdout=log,
                                 stderr=subprocess.STDOUT, env=environment)
@@ -72,16 +72,18 @@ class Job:
         return beats
 
     def kill(self, process):
-        for beat in self.ranks():
-            try:
-                os.kill(beat["pid"], signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
+        """Every rank, also those that have not begun to beat yet."""
+        end = time.time() + 20
+        while process.poll() is None and time.time() < end:
+            for beat in self.ranks():
+                try:
+                    os.kill(beat["pid"], signal.SIGKILL)
+                except ProcessLookupError:
+                    pass
+            time.sleep(0.01)
+        if process.poll() is None:
             process.kill()
-            process.wait()
+        process.wait()
 
     def lines(self):
         path = self.out / "metrics.jsonl"
