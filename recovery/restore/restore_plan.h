@@ -1,6 +1,5 @@
 /// RestorePlan: which node gets which atom from where. A pure function of what is needed and who holds it;
-/// the executor (restore.h) obeys. Source: AutoHet, arXiv:2512.20953, local-first loading;
-/// specs/autohet.md 3.3.
+/// the executor (restore.h) obeys. Source: AutoHet, arXiv:2512.20953, local-first loading.
 ///
 /// Order of sources of an atom at a node: its own memory, its own disk, other nodes (memory before disk where
 /// the load allows), the cloud. An atom that no node holds comes from the cloud once, then from node to node.

@@ -388,8 +388,8 @@ TEST(RestorePlan, SlowDisksAndNodesAreSpared) {
   EXPECT_NEAR(plan->makespan_s, 1.84, 0.01) << to_text(plan.value(), p);
 }
 
-// ---- scenarios of specs/autohet.md 3.4: 16 layers of 3 components, replicas of 2 stages on nodes of their
-// own
+// ---- the scenarios R1 to R7 of docs/recovery.md: 16 layers of 3 components, replicas of 2 stages on nodes
+// of their own
 
 constexpr int kLayers = 16;
 constexpr int kAtoms = kLayers * kComponents;
