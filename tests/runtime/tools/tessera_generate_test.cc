@@ -31,7 +31,7 @@ std::string read_file(const std::string& path) {
 Outcome generate(const std::string& arguments) {
   const std::string err_path = ::testing::TempDir() + "tessera_generate_stderr";
   Outcome outcome{
-      test::run_shell(std::string(TESSERA_GENERATE) + " --threads 1 " + arguments + " 2>" + err_path)};
+      test::run_shell(std::string(TESSERA_GENERATE) + " --threads 1 " + arguments + " 2>" + err_path), {}};
   outcome.err = read_file(err_path);
   return outcome;
 }
