@@ -200,9 +200,10 @@ std::vector<Field> make_fields() {
             "further copies in the memory that nodes have left");
   t.text("recovery_job", &S::recovery_job, "letters, digits, '.', '_' and '-'",
          "name of the job in the stores; empty = made of model, data and seed");
-  t.choice("recovery_sources", &S::recovery_sources, {"nearest", "cloud"},
-           "where a restore may read: nearest = the node, then peers, then the cloud; cloud = there alone, to "
-           "compare");
+  t.choice(
+      "recovery_sources", &S::recovery_sources, {"nearest", "cloud"},
+      "where a restore may read: nearest = the node, then peers, then the cloud; cloud = there alone, to "
+      "compare");
   t.real("recovery_cloud_gb_per_s", &S::recovery_cloud_gb_per_s, 1e-6, 1e6, false,
          "GB/s that one node gets from the cloud, to plan restores; between nodes node_link_gb_per_s counts");
   t.real("recovery_cloud_total_gb_per_s", &S::recovery_cloud_total_gb_per_s, 1e-6, 1e6, false,
