@@ -22,10 +22,12 @@
 #include <gtest/gtest.h>
 
 #include "algos/ttl/ledger.h"
-#include "tests/algos/ttl/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::ttl {
 namespace {
+
+using test::TemporaryFolder;
 
 constexpr std::size_t kThreads = 3;
 

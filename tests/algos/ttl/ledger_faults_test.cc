@@ -26,7 +26,7 @@
 
 #include "algos/ttl/ledger.h"
 #include "tests/algos/ttl/ledger_state.h"
-#include "tests/algos/ttl/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace {
 
@@ -133,6 +133,8 @@ extern "C" int rename(const char* from, const char* to) {
 
 namespace tessera::ttl {
 namespace {
+
+using test::TemporaryFolder;
 
 using ::testing::HasSubstr;
 

@@ -9,10 +9,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/algos/ttl/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::ttl {
 namespace {
+
+using test::TemporaryFolder;
 
 using ::testing::HasSubstr;
 

@@ -9,10 +9,12 @@
 
 #include "algos/base/random.h"
 #include "algos/ttl/ledger.h"
-#include "tests/algos/ttl/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::ttl {
 namespace {
+
+using test::TemporaryFolder;
 
 constexpr int kThreads = 8;
 constexpr std::uint64_t kAccounts = 5;  // few: threads meet

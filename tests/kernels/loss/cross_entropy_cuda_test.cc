@@ -14,6 +14,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/kernels/loss/labels.h"
 #include "tests/support/cuda_test.h"
 #include "tests/support/kernel_test.h"
 
@@ -22,6 +23,7 @@ namespace {
 
 using testing_support::floats;
 using testing_support::kRounding;
+using testing_support::labels;
 using testing_support::OnDevice;
 using testing_support::stored;
 using testing_support::uniform_floats;
@@ -29,16 +31,6 @@ using testing_support::uniform_floats;
 constexpr double kU = 0x1p-24;
 double sum_error(std::int64_t vocabulary) {
   return (static_cast<double>(vocabulary) / 256 + 13 + 13 * 40) * kU;
-}
-
-std::vector<std::int32_t> labels(std::int64_t tokens, std::int64_t vocabulary) {
-  std::vector<std::int32_t> out;
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    const double u = uniform(5, static_cast<std::uint64_t>(t));
-    out.push_back(t % 5 == 3 ? kIgnoredLabel
-                             : static_cast<std::int32_t>(u * static_cast<double>(vocabulary)));
-  }
-  return out;
 }
 
 struct Case {

@@ -12,6 +12,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/kernels/loss/labels.h"
 #include "tests/support/kernel_test.h"
 
 namespace tessera::kernels {
@@ -19,6 +20,7 @@ namespace {
 
 using testing_support::expect_same_for_any_threads;
 using testing_support::for_each_simd_target;
+using testing_support::labels;
 using testing_support::uniform_floats;
 
 constexpr double kU = 0x1p-24;
@@ -51,16 +53,6 @@ void expect_right(const std::vector<float>& logits, std::int64_t ld, const std::
       ASSERT_NEAR(got[at], want, bound) << "token " << t << " column " << v << " label " << l;
     }
   }
-}
-
-std::vector<std::int32_t> labels(std::int64_t tokens, std::int64_t vocabulary) {
-  std::vector<std::int32_t> out;
-  for (std::int64_t t = 0; t < tokens; ++t) {
-    const auto u = uniform(5, static_cast<std::uint64_t>(t));
-    out.push_back(t % 5 == 3 ? kIgnoredLabel
-                             : static_cast<std::int32_t>(u * static_cast<double>(vocabulary)));
-  }
-  return out;
 }
 
 TEST(CrossEntropy, AgreesWithTheOracleOnRaggedShapesWithIgnoredLabels) {

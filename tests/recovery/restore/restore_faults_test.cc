@@ -10,22 +10,13 @@
 #include <gtest/gtest.h>
 
 #include "tests/recovery/restore/restore_job.h"
+#include "tests/support/draw.h"
 
 namespace tessera::recovery {
 namespace {
 
+using test::Draw;
 using ::testing::IsEmpty;
-
-class Draw {
- public:
-  explicit Draw(std::uint64_t key) : key_(key) {}
-  int below(int n) { return static_cast<int>(uniform(key_, counter_++) * n); }
-  bool with(double probability) { return uniform(key_, counter_++) < probability; }
-
- private:
-  std::uint64_t key_;
-  std::uint64_t counter_ = 0;
-};
 
 /// What was written, and what of it nothing happened to.
 struct Written {

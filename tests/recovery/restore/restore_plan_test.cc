@@ -12,23 +12,13 @@
 #include <gtest/gtest.h>
 
 #include "algos/base/random.h"
+#include "tests/support/draw.h"
 
 namespace tessera::recovery {
 namespace {
 
+using test::Draw;
 using ::testing::HasSubstr;
-
-/// Draws for one case: a counter over a key.
-class Draw {
- public:
-  explicit Draw(std::uint64_t key) : key_(key) {}
-  int below(int n) { return static_cast<int>(uniform(key_, counter_++) * n); }
-  bool with(double probability) { return uniform(key_, counter_++) < probability; }
-
- private:
-  std::uint64_t key_;
-  std::uint64_t counter_ = 0;
-};
 
 RestoreProblem empty_problem(int nodes, std::vector<std::int64_t> atom_bytes) {
   const int atoms = static_cast<int>(atom_bytes.size());

@@ -5,9 +5,7 @@
 #include <functional>
 #include <string>
 #include <vector>
-#include <xxhash.h>
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
@@ -15,20 +13,14 @@
 #include "planner/spec/model_spec.h"
 #include "recovery/state/store_key.h"
 #include "tests/recovery/state/example_manifest.h"
+#include "tests/support/sealed_json.h"
 
 namespace tessera::recovery {
 namespace {
 
+using test::sealed;
 using ::testing::HasSubstr;
 using Json = nlohmann::json;
-
-/// With the checksum that belongs to it, so that a test gets past it.
-std::string sealed(Json json) {
-  json.erase("xxh64");
-  const std::string text = json.dump();
-  json["xxh64"] = fmt::format("{:016x}", XXH64(text.data(), text.size(), 0));
-  return json.dump();
-}
 
 TEST(SnapshotManifest, ReadsWhatWasWritten) {
   const SnapshotManifest manifest = example_manifest();

@@ -7,10 +7,12 @@
 
 #include "recovery/store/directory_store.h"
 #include "tests/recovery/store/example_snapshots.h"
-#include "tests/recovery/store/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
+
+using test::TemporaryFolder;
 
 namespace fs = std::filesystem;
 

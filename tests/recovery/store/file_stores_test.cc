@@ -9,10 +9,12 @@
 #include "recovery/store/directory_store.h"
 #include "recovery/store/memory_store.h"
 #include "tests/recovery/store/conformance.h"
-#include "tests/recovery/store/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
+
+using test::TemporaryFolder;
 
 namespace fs = std::filesystem;
 using ::testing::HasSubstr;

@@ -13,10 +13,12 @@
 #include "recovery/store/open_store.h"
 #include "tests/recovery/store/conformance.h"
 #include "tests/recovery/store/s3_server.h"
-#include "tests/recovery/store/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
+
+using test::TemporaryFolder;
 
 using ::testing::HasSubstr;
 using ::testing::Not;

@@ -8,10 +8,12 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/recovery/store/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
+
+using test::TemporaryFolder;
 
 using ::testing::HasSubstr;
 using ::testing::Not;

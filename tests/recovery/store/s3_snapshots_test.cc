@@ -7,10 +7,12 @@
 #include "recovery/store/memory_store.h"
 #include "tests/recovery/store/example_snapshots.h"
 #include "tests/recovery/store/s3_server.h"
-#include "tests/recovery/store/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
+
+using test::TemporaryFolder;
 
 using ::testing::HasSubstr;
 

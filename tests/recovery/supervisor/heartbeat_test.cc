@@ -1,18 +1,16 @@
 #include "recovery/supervisor/heartbeat.h"
 
 #include <atomic>
-#include <filesystem>
 #include <fstream>
 #include <thread>
 
 #include <gtest/gtest.h>
 
 #include "recovery/supervisor/hang_watch.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
-
-namespace fs = std::filesystem;
 
 Heartbeat example(int rank, std::int64_t beat) {
   Heartbeat h;
@@ -32,10 +30,8 @@ Heartbeat example(int rank, std::int64_t beat) {
 
 class Heartbeats : public ::testing::Test {
  protected:
-  Heartbeats() { fs::create_directories(folder_); }
-  ~Heartbeats() override { fs::remove_all(folder_); }
-  const std::string folder_ =
-      ::testing::TempDir() + "beats-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const test::TemporaryFolder there_;
+  const std::string& folder_ = there_.path();
 };
 
 TEST_F(Heartbeats, ReadBackAsWritten) {

@@ -8,6 +8,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/temporary_folder.h"
+
 namespace tessera::recovery {
 namespace {
 
@@ -36,8 +38,6 @@ planner::Plan plan_for(const std::vector<std::string>& names) {
 class Orders : public ::testing::Test {
  protected:
   Orders() {
-    fs::remove_all(folder_);
-    fs::create_directories(folder_);
     planner::DeviceType type;
     type.name = "cpu";
     type.kind = planner::DeviceKind::kCpu;
@@ -52,7 +52,6 @@ class Orders : public ::testing::Test {
       cluster_.nodes.push_back(node);
     }
   }
-  ~Orders() override { fs::remove_all(folder_); }
 
   /// "$5" is where the plan goes: plan --cluster FILE --out FILE.
   PlannerSetup planner(const std::string& script) {
@@ -75,8 +74,8 @@ class Orders : public ::testing::Test {
     }
     return answer;
   }
-  const std::string folder_ =
-      ::testing::TempDir() + "orders-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const test::TemporaryFolder there_;
+  const std::string& folder_ = there_.path();
   planner::ClusterSpec cluster_;
 };
 

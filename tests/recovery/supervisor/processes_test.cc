@@ -10,6 +10,7 @@
 #include <gtest/gtest.h>
 
 #include "recovery/supervisor/job_process.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
@@ -35,10 +36,8 @@ std::string text_of(const std::string& path) {
 
 class Processes : public ::testing::Test {
  protected:
-  Processes() { fs::create_directories(folder_); }
-  ~Processes() override { fs::remove_all(folder_); }
-  const std::string folder_ =
-      ::testing::TempDir() + "processes-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const test::TemporaryFolder there_;
+  const std::string& folder_ = there_.path();
 };
 
 TEST_F(Processes, OutputEnvironmentAndExitCode) {

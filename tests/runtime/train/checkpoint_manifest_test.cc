@@ -4,19 +4,19 @@
 #include <functional>
 #include <string>
 #include <vector>
-#include <xxhash.h>
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 
 #include "runtime/model/parameters.h"
 #include "tests/support/model_spec.h"
+#include "tests/support/sealed_json.h"
 
 namespace tessera::runtime {
 namespace {
 
+using test::sealed;
 using ::testing::HasSubstr;
 using Json = nlohmann::ordered_json;
 
@@ -37,14 +37,6 @@ CheckpointManifest example() {
                       {{0, 10}, {20, kParameters - 20}}},
                      {"shard-0001-of-0002.bin", 12 * 10, "fedcba9876543210", {{10, 10}}}};
   return manifest;
-}
-
-/// With the checksum that belongs to it, so that a test gets past it.
-std::string sealed(Json json) {
-  json.erase("xxh64");
-  const std::string text = json.dump();
-  json["xxh64"] = fmt::format("{:016x}", XXH64(text.data(), text.size(), 0));
-  return json.dump();
 }
 
 TEST(CheckpointManifest, ReadsWhatWasWritten) {
