@@ -89,6 +89,19 @@ Status write_durably(const std::string& path, const std::string& text) {
   return write_durably(path, {&bytes, 1});
 }
 
+Status replace_durably(const std::string& path, const std::string& text) {
+  const fs::path target(path);
+  const fs::path folder = target.has_parent_path() ? target.parent_path() : fs::path(".");
+  const std::string part = (folder / ("." + target.filename().string() + ".part")).string();
+  TS_TRY(write_durably(part, text));
+  std::error_code error;
+  fs::rename(part, path, error);
+  if (!error) return sync_directory(folder.string());
+  std::error_code ignored;
+  fs::remove(part, ignored);
+  return write_failure(path, "cannot put in place", error);
+}
+
 Status sync_directory(const std::string& path) {
   const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory < 0) return failure(path, "cannot sync");

@@ -47,6 +47,10 @@ class DurableFile {
                                    std::span<const std::span<const std::byte>> pieces);
 [[nodiscard]] Status write_durably(const std::string& path, const std::string& text);
 
+/// `text` is what is at `path`, durably; readers see the former file or this one, never a part. Written
+/// beside it as .NAME.part first.
+[[nodiscard]] Status replace_durably(const std::string& path, const std::string& text);
+
 /// fsync of a directory, so that a creation or a rename in it survives. Where a file system has no such call
 /// for directories there is nothing to do.
 [[nodiscard]] Status sync_directory(const std::string& path);

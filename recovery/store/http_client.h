@@ -1,5 +1,5 @@
-/// HttpClient: one request and its answer over libcurl, with every wait bounded. The only file beside its .cc
-/// that knows there is a libcurl; whether to try again is the caller's matter.
+/// HttpClient: one request and its answer over libcurl, with every wait bounded. In this folder only its .cc
+/// knows that there is a libcurl; whether to try again is the caller's matter.
 #pragma once
 
 #include <cstddef>

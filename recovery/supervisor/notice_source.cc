@@ -93,12 +93,9 @@ Status leave_notice(const std::string& state_folder, const std::string& node, No
   std::error_code error;
   fs::create_directories(folder, error);
   if (error) return write_failure(folder, "a directory for notices", error);
-  const std::string part = fmt::format("{}/.{}.part", folder, node);
-  TS_TRY(write_durably(
-      part, notice ? fmt::format("{:.3f}\n", static_cast<double>(notice->count()) / 1000) : kBack + "\n"));
-  fs::rename(part, folder + "/" + node, error);
-  if (error) return write_failure(folder + "/" + node, "a notice", error);
-  return {};
+  return replace_durably(
+      folder + "/" + node,
+      notice ? fmt::format("{:.3f}\n", static_cast<double>(notice->count()) / 1000) : kBack + "\n");
 }
 
 std::map<std::string, NodeNotice> read_notices(const std::string& state_folder) {

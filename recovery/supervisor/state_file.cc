@@ -2,7 +2,6 @@
 
 #include <cerrno>
 #include <fcntl.h>
-#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <sys/file.h>
@@ -18,7 +17,6 @@
 namespace tessera::recovery {
 namespace {
 
-namespace fs = std::filesystem;
 using Json = nlohmann::ordered_json;
 
 template <class State>
@@ -145,12 +143,7 @@ Result<SupervisorState> parse_supervisor_state(const std::string& text, const st
 }
 
 Status write_supervisor_state(const std::string& path, const SupervisorState& state) {
-  const std::string part = path + ".part";
-  TS_TRY(write_durably(part, to_json(state)));
-  std::error_code error;
-  fs::rename(part, path, error);
-  if (error) return write_failure(path, "the supervisor's state", error);
-  return sync_directory(fs::path(path).parent_path());
+  return replace_durably(path, to_json(state));
 }
 
 Result<SupervisorState> read_supervisor_state(const std::string& path) {

@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "algos/base/durable_file.h"
+#include "recovery/supervisor/wall_time.h"
 
 namespace tessera::recovery {
 namespace {
@@ -72,7 +73,7 @@ Result<std::unique_ptr<Supervisor>> Supervisor::open(SupervisorSetup setup) {
   StateLock lock = TS_TRY(StateLock::take(setup.state));
   Result<SupervisorState> read = read_supervisor_state(state_path(setup.state));
   if (!read.ok() && read.status().code() != Code::kNotFound) return read.status();
-  const Time now = std::chrono::duration_cast<Time>(std::chrono::system_clock::now().time_since_epoch());
+  const Time now = wall_time();
   SupervisorState state =
       read.ok() ? std::move(read).value() : SupervisorState{new_run_name(), fresh_membership(setup, now)};
   return std::unique_ptr<Supervisor>(new Supervisor(std::move(setup), std::move(lock), std::move(state)));
@@ -106,7 +107,7 @@ Status Supervisor::adopt() {
   if (job().starts > 0) process_ = process_of(job().starts);
   if (!same_nodes(state_.membership, setup_.cluster)) {
     if (process_) end_job();
-    Membership membership = fresh_membership(setup_, wall());
+    Membership membership = fresh_membership(setup_, wall_time());
     membership.job.starts = job().starts;
     membership.job.saved_step = job().saved_step;
     state_.membership = std::move(membership);
@@ -128,21 +129,21 @@ Status Supervisor::look() {
   TS_TRY(watch_nodes());
   TS_TRY(watch_notices());
   const std::optional<Time> timer = next_timer(state_.membership, setup_.policy);
-  if (timer && *timer <= wall()) TS_TRY(give({}));
+  if (timer && *timer <= wall_time()) TS_TRY(give({}));
   return {};
 }
 
 Status Supervisor::give(const Event& event, const std::string& detail) {
   if (end_) return {};
   const JobState before = job().state;
-  Transition next = advance(state_.membership, event, wall(), setup_.policy);
+  Transition next = advance(state_.membership, event, wall_time(), setup_.policy);
   const bool worth_keeping = !next.actions.empty() || before != next.state.job.state ||
                              (event.kind != EventKind::kTraining && event.kind != EventKind::kTimer);
   state_.membership = std::move(next.state);
   if (worth_keeping) TS_TRY(write_supervisor_state(state_path(setup_.state), state_));
   for (const Action& action : next.actions) {
     JournalEntry entry;
-    entry.time = wall();
+    entry.time = wall_time();
     entry.event =
         detail.empty() ? event_name(event.kind) : fmt::format("{}: {}", event_name(event.kind), detail);
     const int node = action.node >= 0 ? action.node : event.node;
@@ -392,7 +393,7 @@ Status Supervisor::watch_notices() {
   }
   if (setup_.metadata.cloud != Cloud::kNone && !metadata_.valid() &&
       due("metadata", setup_.notice_interval_s)) {
-    metadata_ = std::async(std::launch::async, ask_for_notice, setup_.metadata, wall());
+    metadata_ = std::async(std::launch::async, ask_for_notice, setup_.metadata, wall_time());
   }
   if (!due("notices", kLookForNotices_s)) return {};
   for (const auto& [name, what] : read_notices(setup_.state)) {
@@ -419,10 +420,6 @@ int Supervisor::node_number(const std::string& name) const {
   const auto& nodes = state_.membership.nodes;
   const auto at = std::ranges::find(nodes, name, &Node::name);
   return at == nodes.end() ? -1 : static_cast<int>(at - nodes.begin());
-}
-
-Time Supervisor::wall() const {
-  return std::chrono::duration_cast<Time>(std::chrono::system_clock::now().time_since_epoch());
 }
 
 bool Supervisor::due(const char* what, double interval) {

@@ -97,7 +97,6 @@ class Supervisor {
   [[nodiscard]] const Job& job() const { return state_.membership.job; }
   [[nodiscard]] JobProcess process_of(std::int64_t start) const;
   [[nodiscard]] int node_number(const std::string& name) const;  // -1: none
-  [[nodiscard]] Time wall() const;
   [[nodiscard]] double now() const { return seconds(clock_.now()); }
   /// Whether the thing called `what` is due, `interval` seconds after it was last.
   [[nodiscard]] bool due(const char* what, double interval);

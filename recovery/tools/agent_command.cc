@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 
 #include "recovery/supervisor/notice_source.h"
+#include "recovery/supervisor/wall_time.h"
 
 namespace tessera::recovery::tools {
 namespace {
@@ -25,8 +26,6 @@ struct Options {
   double grace_s = 30;
 };
 
-Time wall() { return std::chrono::duration_cast<Time>(std::chrono::system_clock::now().time_since_epoch()); }
-
 /// Until the first notice: the machine will not be here for a second one.
 Status run(const Options& options) {
   MetadataService service;
@@ -38,10 +37,10 @@ Status run(const Options& options) {
   while (true) {
     if (asked_to_end.load()) {
       return leave_notice(options.state, options.node,
-                          wall() + Time(static_cast<std::int64_t>(options.grace_s * 1000)));
+                          wall_time() + Time(static_cast<std::int64_t>(options.grace_s * 1000)));
     }
     if (wait_s <= 0) {
-      const Result<std::optional<Time>> answer = ask_for_notice(service, wall());
+      const Result<std::optional<Time>> answer = ask_for_notice(service, wall_time());
       if (!answer.ok()) fmt::print(stderr, "warning: {}\n", answer.status().message());
       if (answer.ok() && answer.value()) return leave_notice(options.state, options.node, *answer.value());
       wait_s = options.interval_s;

@@ -1,12 +1,12 @@
 #include "recovery/tools/notice_command.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <string>
 
 #include "recovery/supervisor/notice_source.h"
 #include "recovery/supervisor/state_file.h"
+#include "recovery/supervisor/wall_time.h"
 
 namespace tessera::recovery::tools {
 namespace {
@@ -23,7 +23,7 @@ Status run(const Options& options) {
   if (std::ranges::find(state.membership.nodes, options.node, &Node::name) == state.membership.nodes.end()) {
     return bad_input({"--node", "", options.node, "a node of the job", "tessera-run status lists them"});
   }
-  const auto now = std::chrono::duration_cast<Time>(std::chrono::system_clock::now().time_since_epoch());
+  const auto now = wall_time();
   const Time until = now + Time(static_cast<std::int64_t>(options.in_s * 1000));
   return leave_notice(options.state, options.node, options.back ? NodeNotice() : NodeNotice(until));
 }

@@ -227,9 +227,7 @@ Result<SupervisorSetup> make_setup(const Options& options, const std::vector<std
   std::error_code error;
   fs::create_directories(setup.state, error);
   if (error) return write_failure(setup.state, "the job's directory", error);
-  TS_TRY(write_durably(train_json + ".part", planner::to_train_json(settings.spec)));
-  fs::rename(train_json + ".part", train_json, error);
-  if (error) return write_failure(train_json, "the job's settings", error);
+  TS_TRY(replace_durably(train_json, planner::to_train_json(settings.spec)));
   return setup;
 }
 

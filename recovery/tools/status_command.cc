@@ -1,7 +1,6 @@
 #include "recovery/tools/status_command.h"
 
 #include <algorithm>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <vector>
@@ -12,6 +11,7 @@
 #include "recovery/supervisor/heartbeat.h"
 #include "recovery/supervisor/journal.h"
 #include "recovery/supervisor/state_file.h"
+#include "recovery/supervisor/wall_time.h"
 
 namespace tessera::recovery::tools {
 namespace {
@@ -39,7 +39,7 @@ Result<Picture> look(const std::string& folder) {
   }
   const Result<std::vector<JournalEntry>> journal = read_journal(folder + "/journal.jsonl");
   if (journal.ok() && !journal.value().empty()) picture.last = to_text(journal.value().back());
-  picture.now = std::chrono::duration_cast<Time>(std::chrono::system_clock::now().time_since_epoch());
+  picture.now = wall_time();
   return picture;
 }
 

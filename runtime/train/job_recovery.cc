@@ -24,6 +24,7 @@ using recovery::Component;
 /// The runs of each block, to copy an atom into a rank's memory.
 class Landing {
  public:
+  /// `table` must outlive this.
   Landing(const TrainInputs& inputs, const planner::RankPlace& place, const recovery::AtomTable& table,
           Trainer::State state)
       : table_(table), own_(rank_state(inputs.model, inputs.plan, place)), state_(state) {}
@@ -53,7 +54,7 @@ class Landing {
   }
 
  private:
-  recovery::AtomTable table_;
+  const recovery::AtomTable& table_;
   RankState own_;
   Trainer::State state_;
 };
@@ -138,8 +139,9 @@ Status JobRecovery::remove_all() {
 }
 
 Status JobRecovery::restore(std::int64_t least_step) {
-  const Landing landing(inputs_, trainer_.place(), atom_table(inputs_.model), trainer_.state_memory());
   recovery::RestoreRequest request;
+  request.table = atom_table(inputs_.model);
+  const Landing landing(inputs_, trainer_.place(), request.table, trainer_.state_memory());
   request.job = stores_.job;
   request.node = stores_.node;
   request.memory = stores_.memory.get();
@@ -150,7 +152,6 @@ Status JobRecovery::restore(std::int64_t least_step) {
   request.rates.nic_in = request.rates.nic_out = inputs_.spec.node_link_gb_per_s * kGiga;
   request.rates.cloud = inputs_.spec.recovery_cloud_gb_per_s * kGiga;
   request.cloud_total = inputs_.spec.recovery_cloud_total_gb_per_s * kGiga;
-  request.table = atom_table(inputs_.model);
   request.needed = landing.needed();
   Status other_run;
   request.accept = [&](const recovery::StateMeta& meta) -> Status {

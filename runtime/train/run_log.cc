@@ -64,11 +64,7 @@ Result<RunLog> RunLog::make(const TrainInputs& inputs, std::int64_t parameters, 
   if (!metrics_file.empty()) {
     const bool goes_on = resumed_step > 0 && std::filesystem::is_regular_file(metrics_file);
     if (goes_on) {  // a kill in the middle leaves the former lines
-      const std::string part = metrics_file + ".part";
-      TS_TRY(write_durably(part, lines_up_to(metrics_file, resumed_step)));
-      std::error_code error;
-      std::filesystem::rename(part, metrics_file, error);
-      if (error) return write_failure(metrics_file, "metrics", error);
+      TS_TRY(replace_durably(metrics_file, lines_up_to(metrics_file, resumed_step)));
     }
     log.metrics_path_ = metrics_file;
     log.metrics_.emplace(metrics_file, goes_on ? std::ios::app : std::ios::trunc);

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "recovery/supervisor/journal.h"
+#include "tests/support/temporary_folder.h"
 
 namespace tessera::recovery {
 namespace {
@@ -40,10 +41,8 @@ SupervisorState example() {
 
 class StateFile : public ::testing::Test {
  protected:
-  StateFile() { fs::create_directories(folder_); }
-  ~StateFile() override { fs::remove_all(folder_); }
-  const std::string folder_ =
-      ::testing::TempDir() + "state-" + ::testing::UnitTest::GetInstance()->current_test_info()->name();
+  const test::TemporaryFolder there_;
+  const std::string& folder_ = there_.path();
   const std::string path_ = folder_ + "/supervisor.json";
 };
 
@@ -52,7 +51,7 @@ TEST_F(StateFile, ReadsBackAsWritten) {
   const Result<SupervisorState> read = read_supervisor_state(path_);
   ASSERT_TRUE(read.ok()) << read.status().message();
   EXPECT_EQ(read.value(), example());
-  EXPECT_FALSE(fs::exists(path_ + ".part"));
+  EXPECT_FALSE(fs::exists(folder_ + "/.supervisor.json.part"));
 }
 
 TEST_F(StateFile, EveryStateOfNodeAndJobReadsBack) {
