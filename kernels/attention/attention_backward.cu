@@ -74,11 +74,8 @@ void attention_backward_cuda(std::span<const CudaAttentionBackward<T>> work, Cud
                        auto heads_of) {
     const auto kernel_of = [&](const Work& w) -> const Kernel* {
       check(w);
-      const Kernel* chosen = nullptr;
-      if (limits.tensor_cores && takes_tensor_cores(w)) chosen = choose(tiles, w.block.head_dim, most);
-      if (chosen == nullptr) chosen = choose(plain, w.block.head_dim, most);
-      TS_REQUIRE(chosen != nullptr, w.block.head_dim, most);
-      return chosen;
+      return choose_kernel(tiles, limits.tensor_cores && takes_tensor_cores(w), plain, w.block.head_dim,
+                           most);
     };
     launch_all(work, stream, kernel_of, rows_of, heads_of);
   };

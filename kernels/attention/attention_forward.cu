@@ -37,18 +37,14 @@ void attention_forward_cuda(std::span<const CudaAttentionForward<T>> work, CudaS
   using Work = CudaAttentionForward<T>;
   using Kernel = AttentionKernel<Work>;
   const int most = shared_limit(limits);
+  std::span<const Kernel> tiles;
+  if constexpr (sizeof(T) == 2) tiles = kTiles<T>;
   const auto kernel_of = [&](const Work& w) -> const Kernel* {
     check(w.block);
     TS_REQUIRE(w.o_stride >= static_cast<std::int64_t>(w.block.heads) * w.block.head_dim, w.o_stride);
-    if constexpr (sizeof(T) == 2) {
-      if (limits.tensor_cores && reads_in_packs(w.block) && writes_in_pairs(w.o, w.o_stride)) {
-        const Kernel* chosen = choose<Work>(kTiles<T>, w.block.head_dim, most);
-        if (chosen != nullptr) return chosen;
-      }
-    }
-    const Kernel* chosen = choose<Work>(kPlain<T>, w.block.head_dim, most);
-    TS_REQUIRE(chosen != nullptr, w.block.head_dim, most);
-    return chosen;
+    const bool takes_tiles =
+        limits.tensor_cores && reads_in_packs(w.block) && writes_in_pairs(w.o, w.o_stride);
+    return choose_kernel<Work>(tiles, takes_tiles, kPlain<T>, w.block.head_dim, most);
   };
   launch_all(
       work, stream, kernel_of, [](const Work& w) { return w.block.q_tokens; },

@@ -43,6 +43,17 @@ const AttentionKernel<Work>* choose(std::span<const AttentionKernel<Work>> table
   return nullptr;
 }
 
+/// The row that a block takes: of `tiles` if it may, else, or where none fits, of `plain`.
+template <class Work>
+const AttentionKernel<Work>* choose_kernel(std::span<const AttentionKernel<Work>> tiles, bool takes_tiles,
+                                           std::span<const AttentionKernel<Work>> plain, int head_dim,
+                                           int shared_limit) {
+  const AttentionKernel<Work>* chosen = takes_tiles ? choose(tiles, head_dim, shared_limit) : nullptr;
+  if (chosen == nullptr) chosen = choose(plain, head_dim, shared_limit);
+  TS_REQUIRE(chosen != nullptr, head_dim, shared_limit);
+  return chosen;
+}
+
 /// The table's rows for attention_variants().
 template <class Work>
 void append_variants(std::vector<KernelVariant>& rows, const char* operation,
