@@ -276,8 +276,8 @@ def case_kill_node(args, directory):
 
 
 def case_stop_rank(args, directory):
-    """SIGSTOP of a rank: nobody beats any more; the job is ended and started again."""
-    with Job(args, directory, flags=["--hang-after", 2, "--hang-factor", 20]) as job:
+    """SIGSTOP of a rank, which may be saving: nobody beats any more; the job is ended and started again."""
+    with Job(args, directory, flags=["--hang-after", 2, "--hang-factor", 20, "--quiet-limit", 5]) as job:
         status = job.training(beyond=25)
         stopped = status["ranks"][2]
         os.kill(stopped["pid"], signal.SIGSTOP)
